@@ -1,0 +1,68 @@
+"""What the engine and a backend agree on. Knows neither files nor text; the engine above knows no kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+PAGE = 64   # positions per page of key/value memory, the same for every backend
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows for one step: n rows, of which m are asked for logits.
+
+    Rows of one sequence stand next to each other in the order of their positions; tables[s] lists the pages of
+    sequence s, so position p of it lives in page tables[s, p // PAGE] at p % PAGE.
+    """
+
+    tokens: np.ndarray      # int32 [n]
+    positions: np.ndarray   # int32 [n]
+    sequences: np.ndarray   # int32 [n], index into tables
+    tables: np.ndarray      # int32 [sequences, pages]
+    outputs: np.ndarray     # int32 [m], ascending row numbers
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes a model needs on this backend, known before any of them is allocated."""
+
+    weights: int
+    kv: int
+    scratch: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.kv + self.scratch
+
+
+class Tensor(Protocol):
+    """A tensor of a model file, as a backend sees it. `gguf.Tensor` is one."""
+
+    name: str
+    shape: tuple[int, ...]   # slowest first: a matrix is (rows, cols)
+    type: int                # GGML type id, a key of `formats.by_id`
+    nbytes: int
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Bytes of rows start:stop as uint8 [rows, bytes per row] (all dimensions but the last make rows)."""
+        ...
+
+
+class Executor(Protocol):
+    """A compiled model with its key/value memory."""
+
+    n_vocab: int
+    pages: int       # pages of key/value memory
+    max_rows: int    # most rows in one step
+
+    def step(self, batch: Batch) -> np.ndarray:
+        """Run the rows, write their keys and values, return float32 [m, n_vocab]; valid until the next step."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and threads. Calling it twice is harmless."""
+        ...

@@ -1,0 +1,44 @@
+"""Where things live on this machine, from the environment. Knows nothing of models; creates no folder by itself.
+
+    EDGERUN_HOME    everything edgerun keeps; default $XDG_CACHE_HOME/edgerun or ~/.cache/edgerun
+    EDGERUN_DEBUG   1: show tracebacks
+    EDGERUN_ISA     avx512vnni | avx2 | portable: which kernels the CPU backend uses; default the best one
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder that holds everything edgerun keeps."""
+    if path := os.environ.get("EDGERUN_HOME"):
+        return Path(path)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "edgerun"
+
+
+def models_folder() -> Path:
+    """Downloaded model files that do not come from the hub (the hub's own cache is used in place)."""
+    return home() / "models"
+
+
+def kernels_folder() -> Path:
+    """Machine code of compiled kernels."""
+    return home() / "kernels"
+
+
+def chats_folder() -> Path:
+    """Saved conversations and the input history of `edgerun chat`."""
+    return home() / "chats"
+
+
+def debug() -> bool:
+    """Whether bugs show their traceback."""
+    return os.environ.get("EDGERUN_DEBUG", "") not in ("", "0")
+
+
+def isa() -> str | None:
+    """The instruction set asked for, or None for the best one here."""
+    return os.environ.get("EDGERUN_ISA") or None

@@ -1,0 +1,209 @@
+"""How a weight matrix looks once repacked, as data, and the repacking itself. Knows no kernel and no file.
+
+Sixteen rows are interleaved, so that a SIMD lane is a row. One packed block holds 16 rows x `cols` columns:
+
+    d       f16 [cols/sub or 1][16]   scale: one per sub-block ("f16"), or one per block ("f16*u8", "f16*s8")
+    m       f16 [cols/sub or 1][16]   offset, where offset is "f16" or "f16*u8" (then one per block)
+    scales  u8/s8 [cols/sub][16]      scale of each sub-block, for "f16*u8" and "f16*s8"
+    mins    u8 [cols/sub][16]         offset of each sub-block, for offset "f16*u8"
+    planes  for each plane of w bits: [cols/sub][n][64] bytes, n = sub/4 * w/8
+
+A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + column. In a plane of w bits, field f of
+vector v belongs to group f * n + v of its sub-block, so no address depends on anything but the group. Codes of 5 and 6
+bits are a plane of 4 and one of 1 or 2. A weight is
+
+    scale * (table[code] - bias)            offset "bias"
+    scale * table[code] + offset            otherwise ("f16*u8": offset = -m * min)
+
+Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a vector per column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgerun.formats.bits import QUAD, U32, U64
+
+ROWS = 16
+_PLANES = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 5: (4, 1), 6: (4, 2), 8: (8,)}
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The repacked form of a format. Every number a kernel needs follows from these fields."""
+
+    kind: Literal["code", "f32", "f16", "bf16"] = "code"
+    bits: int = 4
+    cols: int = 32
+    sub: int = 32
+    scale: Literal["f16", "f16*u8", "f16*s8"] = "f16"
+    offset: Literal["bias", "f16", "f16*u8"] = "bias"
+    bias: int = 0
+    table: tuple[int, ...] | None = None
+
+    @property
+    def subs(self) -> int:
+        """Sub-blocks of a block."""
+        return self.cols // self.sub
+
+    @property
+    def tops(self) -> int:
+        """Entries of d (and m) per row of a block."""
+        return self.subs if self.scale == "f16" else 1
+
+    @property
+    def planes(self) -> tuple[tuple[int, int, int], ...]:
+        """(bits, vectors per sub-block, byte offset in the block) of each plane of codes, low bits first."""
+        at, result = self.codes_at, []
+        for bits in _PLANES[self.bits]:
+            vectors = self.sub * bits // 32
+            assert vectors, "a plane fills whole vectors"
+            result.append((bits, vectors, at))
+            at += self.subs * vectors * 64
+        return tuple(result)
+
+    @property
+    def heads(self) -> tuple[tuple[str, int, int], ...]:
+        """(field of Parts, entries per row, byte offset in the block) of everything before the codes."""
+        every = (
+            ("d", self.tops, 0),
+            ("m", self.tops, self.m_at),
+            ("scales", self.subs, self.scales_at),
+            ("mins", self.subs, self.mins_at),
+        )
+        there = (True, self.offset != "bias", self.scale != "f16", self.offset == "f16*u8")
+        return tuple(head for head, is_there in zip(every, there, strict=True) if is_there)
+
+    @property
+    def m_at(self) -> int:
+        """Byte offset of m."""
+        return 32 * self.tops
+
+    @property
+    def scales_at(self) -> int:
+        """Byte offset of the sub-block scales."""
+        return self.m_at + (32 * self.tops if self.offset != "bias" else 0)
+
+    @property
+    def mins_at(self) -> int:
+        """Byte offset of the sub-block minima."""
+        return self.scales_at + (16 * self.subs if self.scale != "f16" else 0)
+
+    @property
+    def codes_at(self) -> int:
+        """Byte offset of the first plane."""
+        return self.mins_at + (16 * self.subs if self.offset == "f16*u8" else 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of one packed block of 16 rows x cols columns (of one column for floats)."""
+        if self.kind != "code":
+            return ROWS * (4 if self.kind == "f32" else 2)
+        return self.codes_at + ROWS * self.cols * self.bits // 8
+
+    def nbytes(self, rows: int, cols: int) -> int:
+        """Bytes of a packed matrix; rows are padded to a multiple of 16."""
+        blocks = cols if self.kind != "code" else cols // self.cols
+        return -(-rows // ROWS) * blocks * self.size
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A stretch of matrix taken apart: what the blocks of a file say, one array per noun, rows first.
+
+    codes uint8 [rows, cols]; d and m float16 [rows, cols / block * tops]; scales and mins uint8 or int8 [rows, cols / sub].
+    For float kinds: codes holds the values themselves, in their own type (uint16 bits for bf16).
+    """
+
+    codes: np.ndarray
+    d: np.ndarray | None = None
+    m: np.ndarray | None = None
+    scales: np.ndarray | None = None
+    mins: np.ndarray | None = None
+
+
+def pack(packing: Packing, parts: Parts, out: np.ndarray) -> None:
+    """Write `parts` (rows a multiple of 16) in the packed layout to `out`, uint8 [rows / 16, bytes per row block]."""
+    blocks = parts.codes.shape[1] // packing.cols
+    planes = [parts.codes] if packing.kind != "code" else [p.reshape(p.shape[0], blocks, -1) for p in merge(packing, parts.codes)]
+    interleave(packing, {name: getattr(parts, name) for name, _, _ in packing.heads}, planes, out)
+
+
+def merge(packing: Packing, codes: np.ndarray) -> list[np.ndarray]:
+    """Codes uint8 [rows, cols] -> for each plane uint32 [rows, cols / 4 * bits / 8]: the fields of a row joined, rows still apart."""
+    rows = codes.shape[0]
+    flat = np.ascontiguousarray(codes).reshape(-1)
+    planes, done = [], 0
+    for bits, vectors, _ in packing.planes:
+        # Field f is a run of 4 * vectors bytes; runs move as whole elements, so that inner loops are long.
+        run = (U32, U64, QUAD)[min(vectors // 2, 2)]
+        runs = flat.view(run).reshape(-1, 8 // bits, 4 * vectors // run.itemsize)
+        words = np.zeros(runs.shape[0] * vectors, U32)
+        for f in range(8 // bits):
+            field = runs[:, f].flatten().view(U32)
+            if packing.bits != bits:
+                field >>= done
+                field &= ((1 << bits) - 1) * 0x01010101
+            field <<= f * bits
+            words |= field
+        planes.append(words.reshape(rows, -1))
+        done += bits
+    return planes
+
+
+def interleave(packing: Packing, heads: Mapping[str, np.ndarray], planes: Sequence[np.ndarray], out: np.ndarray) -> None:
+    """Make rows lanes: write to `out`, uint8 [rows / 16, bytes per row block], rows being a multiple of 16.
+
+    heads: by name, as in Parts. planes: uint32 [rows, blocks, ...], words in the order of the packed block (values for float
+    kinds); the last axes may be several and strided in any way.
+    """
+    block = out.reshape(out.shape[0], -1, packing.size)
+    if packing.kind != "code":
+        _lanes(block, 0, planes[0][..., None])
+        return
+    for name, count, at in packing.heads:
+        _lanes(block, at, heads[name].reshape(-1, block.shape[1], count))
+    for (_, _, at), words in zip(packing.planes, planes, strict=True):
+        _lanes(block, at, words)
+
+
+def _lanes(block: np.ndarray, at: int, part: np.ndarray) -> None:
+    """Write `part` [rows, n, ...] to uint8 [rows / 16, n, size] from byte `at` on, 16 rows next to each other."""
+    lanes = np.moveaxis(part.reshape(-1, ROWS, *part.shape[1:]), 1, -1)
+    room = block[:, :, at : at + lanes[0, 0].nbytes]
+    room.view(part.dtype).reshape(lanes.shape)[...] = lanes
+
+
+def values(packing: Packing, parts: Parts) -> np.ndarray:
+    """The weights that `parts` stand for: float32 [rows, cols], computed as llama.cpp does, so equal to the bit."""
+    if packing.kind == "bf16":
+        return (parts.codes.astype(np.uint32) << 16).view(np.float32)
+    if packing.kind != "code":
+        return parts.codes.astype(np.float32)
+    rows, cols = parts.codes.shape
+    subs = (rows, cols // packing.sub)
+    codes = parts.codes if packing.table is None else np.asarray(packing.table, np.int16)[parts.codes]
+    x = codes.reshape(*subs, packing.sub).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):   # a file may say anything: NaN and infinity pass through
+        scale = _products(parts.d, parts.scales, packing.subs // packing.tops)
+        if packing.offset == "bias":
+            x -= np.float32(packing.bias)
+            x *= scale.reshape(*subs, 1)
+            return x.reshape(rows, cols)
+        offset = _products(parts.m, parts.mins, packing.subs // packing.tops)
+        if parts.mins is not None:
+            np.negative(offset, out=offset)
+        x *= scale.reshape(*subs, 1)
+        x += offset.reshape(*subs, 1)
+    return x.reshape(rows, cols)
+
+
+def _products(tops: np.ndarray | None, factors: np.ndarray | None, each: int) -> np.ndarray:
+    """float16 [rows, n], times its `each` factors [rows, n * each] where there are any -> float32 [rows, n * each]."""
+    assert tops is not None
+    top = np.repeat(tops.astype(np.float32), each, axis=1)
+    return top if factors is None else top * factors.astype(np.float32)

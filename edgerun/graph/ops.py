@@ -1,0 +1,167 @@
+"""The op vocabulary: what a model is made of, as frozen data over named buffers. Knows no backend and no file.
+
+A buffer is float32 [rows, width]; rows is the number of rows of the batch, or of the rows asked for after `Select`.
+An op reads and writes views (columns `start:start + width` of a buffer) and names weights by their tensor name.
+Every op has a float64 twin in `backends/reference/`; the op suite holds every backend to it.
+All ops but `Linear` and `Attention` work on each row by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class View:
+    """Columns start:start+width of a buffer."""
+
+    buffer: str
+    start: int
+    width: int
+
+    def part(self, start: int, width: int) -> View:
+        """A view of some columns of this view."""
+        assert 0 <= start and start + width <= self.width, (self, start, width)
+        return View(self.buffer, self.start + start, width)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One step of a program."""
+
+
+@dataclass(frozen=True)
+class Embed(Op):
+    """out = table[token] * scale."""
+
+    out: View
+    table: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Norm(Op):
+    """out = x normalised over each of `groups` equal parts, times weight, plus bias (weights have width / groups entries).
+
+    rms: x / sqrt(mean(x^2) + eps) (arXiv:1910.07467); layer: (x - mean) / sqrt(var + eps) (arXiv:1607.06450).
+    """
+
+    x: View
+    out: View
+    weight: str | None
+    eps: float
+    kind: Literal["rms", "layer"] = "rms"
+    groups: int = 1
+    bias: str | None = None
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """out = concatenation of W_i x + b_i (W_i: [rows_i, x.width]), plus `residual` where given (may be `out` itself)."""
+
+    x: View
+    out: View
+    weights: tuple[str, ...]
+    biases: tuple[str | None, ...]
+    residual: View | None = None
+
+
+@dataclass(frozen=True)
+class Rope(Op):
+    """Rotary embedding (arXiv:2104.09864) in place, over `heads` heads of equal width.
+
+    Pair p of a head turns by position * frequencies[p]; cos and sin are multiplied by `magnitude`.
+    neighbours: pairs (2p, 2p + 1); halves: pairs (p, p + n) with n = len(frequencies). Columns beyond 2n of a head stay.
+    """
+
+    x: View
+    heads: int
+    frequencies: tuple[float, ...]
+    pairing: Literal["neighbours", "halves"]
+    magnitude: float = 1.0
+
+
+@dataclass(frozen=True)
+class Store(Op):
+    """Write keys and values of each row into the memory of cache `cache` at the row's position."""
+
+    k: View
+    v: View
+    cache: int
+
+
+@dataclass(frozen=True)
+class Attention(Op):
+    """out = softmax(scale * q k) v over the positions of the row's sequence up to its own.
+
+    q holds `heads` heads; consecutive heads / kv_heads of them share a key/value head of cache `cache`.
+    window: only the last `window` positions, the own included. softcap: scores become cap * tanh(s / cap).
+    sinks: name of a [heads] tensor of logits that take part in the softmax and carry no value.
+    """
+
+    q: View
+    out: View
+    cache: int
+    heads: int
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
+    sinks: str | None = None
+
+
+Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2"]   # gelu: the tanh form
+
+
+@dataclass(frozen=True)
+class Gate(Op):
+    """out = activation(gate) * up."""
+
+    gate: View
+    up: View
+    out: View
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class Activate(Op):
+    """out = activation(x)."""
+
+    x: View
+    out: View
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """out = x + y."""
+
+    x: View
+    y: View
+    out: View
+
+
+@dataclass(frozen=True)
+class Scale(Op):
+    """out = x * factor."""
+
+    x: View
+    out: View
+    factor: float
+
+
+@dataclass(frozen=True)
+class Softcap(Op):
+    """out = cap * tanh(x / cap)."""
+
+    x: View
+    out: View
+    cap: float
+
+
+@dataclass(frozen=True)
+class Select(Op):
+    """out = the rows of x whose logits are asked for; every later op works on these rows only."""
+
+    x: View
+    out: View

@@ -1,0 +1,32 @@
+"""A program: a flat list of ops over named buffers, valid for any number of rows, made once per model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgerun.graph.ops import Op
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Key/value memory of one attention layer: kv_heads heads of key_width and value_width floats per position."""
+
+    kv_heads: int
+    key_width: int
+    value_width: int
+    window: int | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """ops in order; buffers: width by name; caches by index; the last op leaves the logits in buffer `logits`.
+
+    `tensors` names every tensor of the file that the program reads.
+    """
+
+    ops: tuple[Op, ...]
+    buffers: dict[str, int]
+    caches: tuple[Cache, ...]
+    tensors: frozenset[str]
+    n_vocab: int
+    logits: str = "logits"
