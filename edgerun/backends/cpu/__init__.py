@@ -1,0 +1,30 @@
+"""The CPU backend: Numba kernels over LLVM vectors, stored as machine code. `compile` makes an executor, `plan` its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edgerun.backends.cpu.executor import CpuExecutor, plan
+from edgerun.backends.executor import Tensor
+from edgerun.graph.program import Program
+
+__all__ = ["compile", "plan"]
+
+
+def compile(
+    program: Program,
+    tensors: Mapping[str, Tensor],
+    *,
+    pages: int,
+    max_rows: int = 512,
+    threads: int = 1,
+    numerics: str = "fast",
+    kv: str = "f16",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> CpuExecutor:
+    """Load the weights and make the program runnable.
+
+    pages: pages of key/value memory; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
+    "f16" or "f32"; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
+    """
+    return CpuExecutor(program, tensors, pages=pages, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, progress=progress)

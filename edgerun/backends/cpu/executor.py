@@ -1,0 +1,156 @@
+"""A model compiled for this CPU: memory, machine code and threads, behind `step`. Knows no file, no text, no instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edgerun.backends.cpu import isa as isas
+from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.native import Linked
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, Phases, kv_bytes, quantized_bytes, round16
+from edgerun.backends.cpu.pool import Pool
+from edgerun.backends.cpu.store import KernelStore
+from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of
+from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor
+from edgerun.formats import by_id
+from edgerun.graph import ops
+from edgerun.graph.program import Program
+
+Progress = Callable[[str, int, int], None]   # what is being done, done, of
+
+
+def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """The matrices that are multiplied with, once each."""
+    names = dict.fromkeys(name for op in program.ops if isinstance(op, ops.Linear) for name in op.weights)
+    return [tensors[name] for name in names]
+
+
+def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
+    total = sum(aligned(4 * max_rows * round16(width)) for width in program.buffers.values())
+    coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
+    total += sum(quantized_bytes(view.width, max_rows) for view in coded)
+    turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
+    return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
+
+
+def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
+    """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used."""
+    exact = numerics == "exact"
+    return MemoryPlan(
+        weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)),
+        kv=sum(sum(kv_bytes(c, pages, 2 if kv == "f16" else 4)) for c in program.caches),
+        scratch=_scratch_bytes(program, tensors, max_rows, exact),
+    )
+
+
+class CpuExecutor:
+    """See `backends/executor.Executor`. Not for several threads at once."""
+
+    def __init__(
+        self,
+        program: Program,
+        tensors: Mapping[str, Tensor],
+        *,
+        pages: int,
+        max_rows: int,
+        threads: int,
+        exact: bool,
+        kv: str,
+        progress: Progress | None,
+    ) -> None:
+        self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
+        needs = plan(program, tensors, pages=pages, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
+        self._embeddings = [(op, tensors[op.table]) for op in program.ops if isinstance(op, ops.Embed)]
+        report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
+        self._frame = np.zeros(F.WORDS, np.int64)
+        self._weights = Weights(_matrices(program, tensors), exact, threads, report("weights"))
+        self._phases = Phases(
+            program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"),
+            frame=self._frame.ctypes.data, kind=kv, pages=pages, max_rows=max_rows, threads=threads,
+        )   # fmt: skip
+        linked = Linked(KernelStore(self.isa).load(self._phases.kernels, report("kernels")), self.isa)
+        self._phases.link(linked.addresses)
+        steps = self._phases.list
+        self._table = np.zeros((len(steps), 4), np.int64)
+        self._table[:, 0] = [linked.addresses[p.kernel] for p in steps]
+        self._table[:, 1] = [p.args for p in steps]
+        self._chunks = np.array([(p.fixed, p.per_rows, p.per_tile) for p in steps], np.int64)
+        self._late = np.array([p.on_outputs for p in steps])
+        self._counted: list[tuple[int, int, int] | None] = [None, None]
+        self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
+        self._selected, self._tiles = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32)
+        for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles)):
+            self._frame[word] = array.ctypes.data
+        self._pool: Pool | None = Pool(self._table, linked, threads)
+
+    def step(self, batch: Batch) -> np.ndarray:
+        """See `Executor.step`. AssertionError where the batch does not fit: nothing from outside reaches this unchecked."""
+        assert self._pool is not None, "the executor is closed"
+        n, m = len(batch.tokens), len(batch.outputs)
+        tables = np.ascontiguousarray(batch.tables, np.int32)
+        pages = tables[batch.sequences, batch.positions // PAGE]
+        assert 0 < n <= self.max_rows and m <= n and tables.max() < self.pages and tables.min() >= 0, "rows and pages of the batch"
+        self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
+        tiles = self._tile(batch.sequences)
+        self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
+        self._count(n, m, tiles)
+        self._embed(batch.tokens)
+        self._turn(batch.positions)
+        self._pool.step()
+        return self._phases.logits[:m, : self.n_vocab]
+
+    def _tile(self, sequences: np.ndarray) -> int:
+        """Cut the rows into tiles of one sequence each; how many there are."""
+        edges = [0, *(np.flatnonzero(np.diff(sequences)) + 1).tolist(), len(sequences)]
+        tiles = [
+            (start, min(ROWS_PER_CHUNK, stop - start), sequences[begin], 0)
+            for begin, stop in zip(edges, edges[1:], strict=False)
+            for start in range(begin, stop, ROWS_PER_CHUNK)
+        ]
+        self._tiles[: len(tiles)] = tiles
+        return len(tiles)
+
+    def _count(self, n: int, m: int, tiles: int) -> None:
+        """Write the chunks of each phase where the next epoch reads them."""
+        assert self._pool is not None
+        parity = (self._pool.epoch + 1) & 1
+        if self._counted[parity] == (n, m, tiles):
+            return
+        rows = np.where(self._late, -(-m // ROWS_PER_CHUNK), -(-n // ROWS_PER_CHUNK))
+        counts = self._chunks[:, 0] + self._chunks[:, 1] * rows + self._chunks[:, 2] * tiles
+        self._table[:, 2 + parity] = np.where(self._late & (m == 0), 0, counts)
+        self._counted[parity] = (n, m, tiles)
+
+    def _embed(self, tokens: np.ndarray) -> None:
+        """Look the rows of the tokens up in the file's own table."""
+        for op, table in self._embeddings:
+            fmt, out = by_id(table.type), self._phases.buffer(op.out)
+            if len(tokens) == 1:
+                raw = table.read(int(tokens[0]), int(tokens[0]) + 1)
+            else:
+                raw = np.concatenate([table.read(t, t + 1) for t in tokens.tolist()])
+            rows = fmt.dequantize(raw)
+            out[: len(tokens)] = rows if op.scale == 1.0 else rows * np.float32(op.scale)
+
+    def _turn(self, positions: np.ndarray) -> None:
+        """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them."""
+        n = len(positions)
+        for (frequencies, pairing, magnitude), table in self._phases.rope.items():
+            angles = positions[:, None].astype(np.float64) * np.array(frequencies)
+            cos, sin = magnitude * np.cos(angles), magnitude * np.sin(angles)
+            half = 2 * len(frequencies)
+            if pairing == "halves":
+                table[:n] = np.concatenate([cos, cos, -sin, sin], 1)
+            else:
+                table[:n, :half] = np.repeat(cos, 2, 1)
+                table[:n, half::2], table[:n, half + 1 :: 2] = -sin, sin
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        if self._pool:
+            self._pool.close()
+            self._pool = None
+            del self._phases, self._weights

@@ -1,0 +1,57 @@
+"""Which instructions the kernels may use on this machine. Knows no kernel; imports neither NumPy nor Numba.
+
+An ISA is a name, the LLVM target that code is generated for, and the two primitives that differ by it (see
+`kernels/simd.py`). Every kernel source serves all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+from dataclasses import dataclass
+
+from edgerun import config
+from edgerun.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Isa:
+    """name; needs: CPU features (LLVM names) without which the code would fault; cpu: LLVM's target, None for the host."""
+
+    name: str
+    needs: tuple[str, ...]
+    cpu: str | None
+
+
+AVX512VNNI = Isa("avx512vnni", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), None)
+AVX2 = Isa("avx2", ("avx2", "fma", "f16c"), "haswell")
+PORTABLE = Isa("portable", (), "x86-64" if platform.machine() in ("x86_64", "AMD64") else "generic")
+ALL = (AVX512VNNI, AVX2, PORTABLE)
+
+
+@functools.cache
+def host() -> tuple[str, str]:
+    """LLVM's name of this CPU and its features as '+a,-b,...'."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def runnable() -> list[Isa]:
+    """The ISAs that this CPU can run, best first."""
+    have = {f[1:] for f in host()[1].split(",") if f.startswith("+")}
+    return [isa for isa in ALL if have.issuperset(isa.needs)]
+
+
+def choose() -> Isa:
+    """The best ISA here, or the one that EDGERUN_ISA names (UsageError where this CPU cannot run it)."""
+    wanted, here = config.isa(), runnable()
+    for isa in here:
+        if wanted in (None, isa.name):
+            return isa
+    raise UsageError(f"EDGERUN_ISA={wanted!r}: this CPU can run {', '.join(i.name for i in here)}")
+
+
+def target(isa: Isa) -> tuple[str, str]:
+    """(LLVM cpu name, features) that code for `isa` is generated for."""
+    return host() if isa.cpu is None else (isa.cpu, "")

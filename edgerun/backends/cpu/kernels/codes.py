@@ -1,0 +1,102 @@
+"""From a Packing to the three functions of a format: integer dots, scale and offset of a sub-block. Knows no format by name.
+
+p is the address of a packed block of 16 rows (`formats/packing.py` draws it), s the sub-block. All unpacking is unrolled
+while the IR is built, so no address and no branch depends on anything but p and s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
+from edgerun.backends.cpu.kernels.tile import INT, TileOps, address, broadcast
+from edgerun.formats.packing import Packing
+
+_I64 = ir.IntType(64)
+_WIDE = ir.VectorType(ir.IntType(16), 32)
+
+
+def _field(b: Any, v: Any, shift: int, bits: int, up: int) -> Any:
+    """(v >> shift & (2^bits - 1)) << up on bytes."""
+    if bits == 8:
+        return v
+    move, mask = shift - up, ((1 << bits) - 1) << up
+    if move:
+        v = b.bitcast((b.lshr if move > 0 else b.shl)(b.bitcast(v, _WIDE), S._const(_WIDE, abs(move))), U8.ir)
+    return b.and_(v, S._const(U8.ir, mask - 256 if mask > 127 else mask))
+
+
+def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
+    """The u8 codes of each group of 4 columns of sub-block s, one vector after another."""
+    planes = []
+    for bits, vectors, at in packing.planes:
+        start = b.add(b.add(p, _I64(at)), b.mul(s, _I64(64 * vectors)))
+        planes.append((bits, [S._load(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]))
+    for group in range(packing.sub // 4):
+        code, up = None, 0
+        for bits, loaded in planes:
+            f, v = divmod(group, len(loaded))
+            part = _field(b, loaded[v], f * bits, bits, up)
+            code, up = (part if code is None else b.or_(code, part)), up + bits
+        yield code
+
+
+def dots(packing: Packing, tile: TileOps) -> Any:
+    """Intrinsic (p, s, x, stride) -> for each token the integer dots of 16 rows with its int8 activations at x."""
+    table = packing.table
+    pick = S.lookup(tuple(v + packing.bias for v in table)) if table else None
+
+    @op(tile.ints, i64, i64, i64, i64)
+    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any) -> Any:
+        sums = [ir.Constant(S.I32.ir, [0] * 16)] * tile.count
+        for group, codes in enumerate(_groups(b, packing, p, s)):
+            if pick:
+                codes = pick(b, codes)
+            here = b.add(x, _I64(4 * group))
+            for t in range(tile.count):
+                sums[t] = S.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), packing.bits)
+        result = ir.Constant(tile.ints.ir, ir.Undefined)
+        for t, total in enumerate(sums):
+            result = b.insert_value(result, total, t)
+        return result
+
+    return sub_block
+
+
+def _half(b: Any, p: Any, at: int, s: Any, each: bool) -> Any:
+    """The 16 halves at p + at (+ 32 s where there is one for each sub-block), as floats."""
+    start = b.add(p, _I64(at))
+    return S.widen_emit(b, S._load(b, b.add(start, b.mul(s, _I64(32))) if each else start, S.F16.ir))
+
+
+def _bytes(b: Any, p: Any, at: int, s: Any, signed: bool) -> Any:
+    """The 16 bytes of sub-block s at p + at, as floats."""
+    v = S._load(b, b.add(b.add(p, _I64(at)), b.mul(s, _I64(16))), ir.VectorType(ir.IntType(8), 16))
+    return b.sitofp(b.sext(v, S.I32.ir), F32.ir) if signed else b.uitofp(b.zext(v, S.I32.ir), F32.ir)
+
+
+def scale(packing: Packing) -> Any:
+    """Intrinsic (p, s) -> the scale of 16 rows."""
+
+    @op(F32, i64, i64)
+    def of_sub_block(b: Any, p: Any, s: Any) -> Any:
+        d = _half(b, p, 0, s, packing.tops > 1)
+        return d if packing.scale == "f16" else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
+
+    return of_sub_block
+
+
+def offset(packing: Packing) -> Any:
+    """Intrinsic (p, s, scale) -> what is added once per sub-block, times the sum of its activations."""
+
+    @op(F32, i64, i64, F32)
+    def of_sub_block(b: Any, p: Any, s: Any, scaled: Any) -> Any:
+        if packing.offset == "bias":
+            return b.fmul(scaled, S._const(F32.ir, -float(packing.bias)))
+        m = _half(b, p, packing.m_at, s, packing.tops > 1)
+        return m if packing.offset == "f16" else b.fneg(b.fmul(m, _bytes(b, p, packing.mins_at, s, False)))
+
+    return of_sub_block

@@ -1,0 +1,36 @@
+"""Numba function to object code: no CPython wrapper, no reference counting, no Python symbol left. Knows no kernel.
+
+A compiled kernel has Numba's own calling convention, `int32 f(result *, error **, int64, int64)`; kernels cannot fail, so
+the error is never read. `call` in `run.py` and `native.py` speak it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from numba import types
+from numba.core import compiler
+from numba.core.registry import cpu_target
+
+
+def compile_object(function: Callable, name: str, takes: int, returns_int: bool) -> tuple[str, bytes]:
+    """(symbol, ELF or Mach-O object) of a Python function of `takes` int64 that returns int64 or nothing.
+
+    The symbol is made from `name`: kernels of several processes are linked into one, where Numba's own names would meet.
+    """
+    function.__qualname__ = "edgerun_" + name.replace("-", "_")
+    flags = compiler.Flags()
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    flags.nrt = False
+    result = compiler.compile_extra(
+        cpu_target.typing_context,
+        cpu_target.target_context,
+        function,
+        (types.int64,) * takes,
+        types.int64 if returns_int else types.void,
+        flags,
+        {},
+    )
+    return result.fndesc.mangled_name, result.library._get_compiled_object()

@@ -1,0 +1,9 @@
+"""The control block that caller and workers share, in 8-byte words. Shared by `run.py` and `pool.py`; imports nothing.
+
+    PHASES, COUNT, CLAIMS, DONES    address and number of the phases; counters, one cache line each
+    YIELD                           address of sched_yield
+    BELL                            the epoch that is under way, -1 to stop; on a cache line of its own
+"""
+
+PHASES, COUNT, CLAIMS, DONES, YIELD, BELL = 0, 1, 2, 3, 4, 8
+PHASE = 32   # bytes of a phase: kernel, arguments, chunks in even epochs, chunks in odd epochs

@@ -1,0 +1,282 @@
+"""Ops that work on each row by itself, `f(arguments, row)`: norm, quantization of activations, rope, writing keys and
+values, activations. `run.chain` calls them one after another while the row is in L1. Each argument block is drawn above its
+kernel, in 8-byte words; strides are bytes from row to row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.executor import PAGE
+
+
+@S.inner
+def load_some(p: int, n: int, room: int) -> Any:
+    """n floats and zeros behind them."""
+    S.store_f32(room, S.zero())
+    for i in range(n):
+        S.poke_f32(room + 4 * i, S.peek_f32(p + 4 * i))
+    return S.load_f32(room)
+
+
+@S.inner
+def store_some(p: int, n: int, v: Any, room: int) -> None:
+    """The first n lanes."""
+    S.store_f32(room, v)
+    for i in range(n):
+        S.poke_f32(p + 4 * i, S.peek_f32(room + 4 * i))
+
+
+# --- norm: x, stride, out, stride, width of a group, groups, weight or 0, bias or 0, eps -------------------------------------
+
+
+def norm(kind: str) -> Callable[[int, int], None]:
+    """Root-mean-square or layer norm of each group."""
+    LAYER = kind == "layer"
+    edge = S.scratch(64)
+
+    @S.inner
+    def one(x: int, out: int, n: int, weight: int, bias: int, eps: float) -> None:
+        room, total, squares, mean = edge(), S.zero(), S.zero(), 0.0
+        whole = n // 16 * 16
+        if LAYER:
+            for i in range(0, whole, 16):
+                total = S.add(total, S.load_f32(x + 4 * i))
+            total = S.add(total, load_some(x + 4 * whole, n - whole, room))
+            mean = S.sum_lanes(total) / n
+        center = S.splat(mean)
+        for i in range(0, whole, 16):
+            v = S.sub(S.load_f32(x + 4 * i), center)
+            squares = S.fma(v, v, squares)
+        rest = 0.0
+        for i in range(whole, n):
+            rest += (S.peek_f32(x + 4 * i) - mean) ** 2
+        factor = 1.0 / S.sqrt((S.sum_lanes(squares) + rest) / n + eps)
+        scale = S.splat(factor)
+        for i in range(0, n, 16):
+            k = min(16, n - i)
+            v = S.load_f32(x + 4 * i) if k == 16 else load_some(x + 4 * i, k, room)
+            v = S.mul(S.sub(v, center), scale)
+            if weight:
+                v = S.mul(v, S.load_f32(weight + 4 * i))
+            if bias:
+                v = S.add(v, S.load_f32(bias + 4 * i))
+            if k == 16:
+                S.store_f32(out + 4 * i, v)
+            else:
+                store_some(out + 4 * i, k, v, room)
+
+    def kernel(args: int, row: int) -> None:
+        x, out, n = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24), S.peek(args + 32)
+        for g in range(S.peek(args + 40)):
+            one(x + 4 * n * g, out + 4 * n * g, n, S.peek(args + 48), S.peek(args + 56), S.peek_f32(args + 64))
+
+    return kernel
+
+
+# --- quantize: x, stride, width, q, d, sums of 32, sums of 16 or 0 ------------------------------------------------------------
+
+
+def quantize(_: str) -> Callable[[int, int], None]:
+    """int8 per 32 columns: q = round(x / d), d = max |x| / 127; sums of q * d over 32 and 16 columns."""
+
+    def kernel(args: int, row: int) -> None:
+        x, n = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16)
+        q, d = S.peek(args + 24) + row * n, S.peek(args + 32) + row * (n // 8)
+        sums, halves = S.peek(args + 40) + row * (n // 8), S.peek(args + 48)
+        for i in range(n // 32):
+            a, b = S.load_f32(x + 128 * i), S.load_f32(x + 128 * i + 64)
+            top = S.max_lanes(S.maximum(S.absolute(a), S.absolute(b)))
+            inverse = S.splat(S.f32(127.0) / top if top > 0.0 else S.f32(0.0))
+            ia, ib = S.to_i32(S.mul(a, inverse)), S.to_i32(S.mul(b, inverse))
+            S.store_i8(q + 32 * i, ia)
+            S.store_i8(q + 32 * i + 16, ib)
+            step = top / S.f32(127.0)
+            S.poke_f32(d + 4 * i, step)
+            first, second = S.sum_i32_lanes(ia), S.sum_i32_lanes(ib)
+            S.poke_f32(sums + 4 * i, S.f32(first + second) * step)
+            if halves:
+                at = halves + row * (n // 4) + 8 * i
+                S.poke_f32(at, S.f32(first) * step)
+                S.poke_f32(at + 4, S.f32(second) * step)
+
+    return kernel
+
+
+# --- rope: x, stride, heads, width of a head, pairs, table [row][cos 2n | sin 2n] ---------------------------------------------
+
+
+def rope(pairing: str) -> Callable[[int, int], None]:
+    """Turn the pairs of each head: y = x * C + partner(x) * S, where S holds the signs."""
+    HALVES = pairing == "halves"
+
+    @S.inner
+    def neighbours(x: int, n: int, table: int) -> None:
+        i = 0
+        while i + 16 <= 2 * n:
+            v = S.load_f32(x + 4 * i)
+            turned = S.mul(S.swap_neighbours(v), S.load_f32(table + 8 * n + 4 * i))
+            S.store_f32(x + 4 * i, S.fma(v, S.load_f32(table + 4 * i), turned))
+            i += 16
+        while i < 2 * n:
+            a, b = S.peek_f32(x + 4 * i), S.peek_f32(x + 4 * i + 4)
+            c, s = S.peek_f32(table + 4 * i), S.peek_f32(table + 8 * n + 4 * i + 4)
+            S.poke_f32(x + 4 * i, a * c - b * s)
+            S.poke_f32(x + 4 * i + 4, b * c + a * s)
+            i += 2
+
+    @S.inner
+    def halves(x: int, n: int, table: int) -> None:
+        i, y = 0, x + 4 * n
+        while i + 16 <= n:
+            a, b, c, s = S.load_f32(x + 4 * i), S.load_f32(y + 4 * i), S.load_f32(table + 4 * i), S.load_f32(table + 12 * n + 4 * i)
+            S.store_f32(x + 4 * i, S.sub(S.mul(a, c), S.mul(b, s)))
+            S.store_f32(y + 4 * i, S.fma(b, c, S.mul(a, s)))
+            i += 16
+        while i < n:
+            p, q, c1, s1 = S.peek_f32(x + 4 * i), S.peek_f32(y + 4 * i), S.peek_f32(table + 4 * i), S.peek_f32(table + 12 * n + 4 * i)
+            S.poke_f32(x + 4 * i, p * c1 - q * s1)
+            S.poke_f32(y + 4 * i, q * c1 + p * s1)
+            i += 1
+
+    def kernel(args: int, row: int) -> None:
+        x, n = S.peek(args) + row * S.peek(args + 8), S.peek(args + 32)
+        table = S.peek(args + 40) + row * 16 * n
+        for h in range(S.peek(args + 16)):
+            if HALVES:
+                halves(x + 4 * h * S.peek(args + 24), n, table)
+            else:
+                neighbours(x + 4 * h * S.peek(args + 24), n, table)
+
+    return kernel
+
+
+# --- store: k, stride, v, stride, heads, key width, value width, value room, K, V, frame --------------------------------------
+
+
+def store(kind: str) -> Callable[[int, int], None]:
+    """Write keys and values of a row into its page (`attention.py` draws the page)."""
+    HALF, BYTES = kind == "f16", 2 if kind == "f16" else 4
+    edge = S.scratch(64)
+
+    def kernel(args: int, row: int) -> None:
+        room, frame = edge(), S.peek(args + 80)
+        k, v = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24)
+        heads, key, value, wide = S.peek(args + 32), S.peek(args + 40), S.peek(args + 48), S.peek(args + 56)
+        slot = S.peek_i32(S.peek(frame + 8 * F.POSITIONS) + 4 * row) % PAGE
+        page = S.peek_i32(S.peek(frame + 8 * F.PAGES) + 4 * row) * heads
+        for h in range(heads):
+            to_k = S.peek(args + 64) + BYTES * ((page + h) * PAGE * key + (slot // 16) * 16 * key + slot % 16)
+            to_v = S.peek(args + 72) + BYTES * ((page + h) * PAGE * wide + slot * wide)
+            for d in range(0, key, 16):
+                n = min(16, key - d)
+                x = load_some(k + 4 * (h * key + d), n, room) if n < 16 else S.load_f32(k + 4 * (h * key + d))
+                if HALF:
+                    S.scatter_halves(to_k + 32 * d, 32, n, S.narrow(x))
+                else:
+                    for i in range(n):
+                        S.poke_f32(to_k + 64 * (d + i), S.peek_f32(k + 4 * (h * key + d + i)))
+            for d in range(0, value, 16):
+                n = min(16, value - d)
+                y = load_some(v + 4 * (h * value + d), n, room) if n < 16 else S.load_f32(v + 4 * (h * value + d))
+                if HALF:
+                    S.store_f16(to_v + 2 * d, S.narrow(y))
+                else:
+                    S.store_f32(to_v + 4 * d, y)
+
+    return kernel
+
+
+# --- elementwise: x, stride, y, stride, out, stride, width, factor ------------------------------------------------------------
+
+
+def _silu(x: Any, y: Any, c: Any) -> Any:
+    return S.div(x, S.add(S.splat(1.0), S.exp(S.negate(x))))
+
+
+def _gelu(x: Any, y: Any, c: Any) -> Any:
+    cubic = S.mul(S.mul(x, x), S.mul(x, S.splat(0.044715)))
+    twice = S.mul(S.splat(2.0 * 0.7978845608028654), S.add(x, cubic))
+    return S.div(x, S.add(S.splat(1.0), S.exp(S.negate(twice))))
+
+
+def _gelu_erf(x: Any, y: Any, c: Any) -> Any:
+    return S.mul(S.mul(x, S.splat(0.5)), S.add(S.splat(1.0), S.erf(S.mul(x, S.splat(0.7071067811865476)))))
+
+
+def _relu(x: Any, y: Any, c: Any) -> Any:
+    return S.maximum(x, S.zero())
+
+
+def _relu2(x: Any, y: Any, c: Any) -> Any:
+    r = S.maximum(x, S.zero())
+    return S.mul(r, r)
+
+
+def _add(x: Any, y: Any, c: Any) -> Any:
+    return S.add(x, y)
+
+
+def _scale(x: Any, y: Any, c: Any) -> Any:
+    return S.mul(x, c)
+
+
+def _softcap(x: Any, y: Any, c: Any) -> Any:
+    return S.softcap(x, c)
+
+
+_MAPS: dict[str, Callable] = {
+    "silu": _silu, "gelu": _gelu, "gelu_erf": _gelu_erf, "relu": _relu, "relu2": _relu2,
+    "add": _add, "scale": _scale, "softcap": _softcap,
+}   # fmt: skip
+
+
+def mapped(name: str, gated: bool) -> Callable[[int, int], None]:
+    """out = f(x, y, factor) over the columns, times y where gated."""
+    f, edge = S.inner(_MAPS[name]), S.scratch(64)
+
+    def kernel(args: int, row: int) -> None:
+        x, y = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24)
+        out, n, c, room = S.peek(args + 32) + row * S.peek(args + 40), S.peek(args + 48), S.splat(S.peek_f32(args + 56)), edge()
+        for i in range(0, n, 16):
+            k = min(16, n - i)
+            a = S.load_f32(x + 4 * i) if k == 16 else load_some(x + 4 * i, k, room)
+            b = S.load_f32(y + 4 * i) if k == 16 else load_some(y + 4 * i, k, room)
+            v = f(a, b, c)
+            if gated:
+                v = S.mul(v, b)
+            if k == 16:
+                S.store_f32(out + 4 * i, v)
+            else:
+                store_some(out + 4 * i, k, v, room)
+
+    return kernel
+
+
+# --- select: x, stride, out, stride, width, frame --------------------------------------------------------------------------------
+
+
+def select(_: str) -> Callable[[int, int], None]:
+    """Copy row `row` of those asked for."""
+
+    def kernel(args: int, row: int) -> None:
+        source = S.peek_i32(S.peek(S.peek(args + 40) + 8 * F.SELECTED) + 4 * row)
+        x, out = S.peek(args) + source * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24)
+        for i in range(S.peek(args + 32)):
+            S.poke_f32(out + 4 * i, S.peek_f32(x + 4 * i))
+
+    return kernel
+
+
+_BUILDERS: dict[str, Callable[[str], Callable]] = {
+    "norm": norm, "quantize": quantize, "rope": rope, "store": store, "select": select,
+    "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
+}   # fmt: skip
+
+
+def build(kind: str, parameter: str = "") -> Callable[[int, int], None]:
+    """The kernel `kind` with its parameter: norm-rms, norm-layer, rope-halves, store-f16, map-add, gate-silu, ..."""
+    return _BUILDERS[kind](parameter)

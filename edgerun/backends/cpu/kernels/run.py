@@ -1,0 +1,153 @@
+"""Walking a program: one native call per step, phases that end when their chunks are done. Knows no op.
+
+A phase is (kernel, argument block, chunks). Every thread walks the same phases; a chunk is claimed by compare-and-swap on a
+counter tagged with the step number (the epoch), so a thread that lost its core for a while and comes back late holds
+nobody up and cannot touch a later step: its tag is old. A phase is over when its chunks are done, not when all threads have
+come. Chunk counts stand twice, by parity of the epoch, for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, COUNT, DONES, PHASE, PHASES, YIELD
+from edgerun.backends.cpu.kernels.simd import i64, op
+
+_I64 = ir.IntType(64)
+_POINTER = _I64.as_pointer()
+
+
+@op(i64, i64)
+def acquire(b: Any, p: Any) -> Any:
+    """Read what another thread wrote."""
+    return b.load_atomic(b.inttoptr(p, _POINTER), "acquire", 8)
+
+
+@op(types.void, i64)
+def increment(b: Any, p: Any) -> None:
+    """Add one, and publish all that was written before."""
+    b.atomic_rmw("add", b.inttoptr(p, _POINTER), _I64(1), "acq_rel")
+
+
+@op(types.void, i64, i64)
+def publish(b: Any, p: Any, value: Any) -> None:
+    """Write for other threads to see, after all that was written before."""
+    b.store_atomic(value, b.inttoptr(p, _POINTER), "release", 8)
+
+
+@op(i64, i64, i64, i64)
+def swap(b: Any, p: Any, old: Any, new: Any) -> Any:
+    """1 if the word was `old` and is now `new`."""
+    return b.zext(b.extract_value(b.cmpxchg(b.inttoptr(p, _POINTER), old, new, "acq_rel", "acquire"), 1), _I64)
+
+
+@op(types.void)
+def pause(b: Any) -> None:
+    """Tell the core that this is a waiting loop."""
+    if "x86" in b.module.triple:
+        S._call(b, "llvm.x86.sse2.pause", ir.VoidType())
+
+
+@op(types.void, i64, i64, i64)
+def call(b: Any, kernel: Any, args: Any, chunk: Any) -> None:
+    """Call a compiled kernel: int32 f(result *, error **, args, chunk)."""
+    byte_pointer = ir.IntType(8).as_pointer()
+    takes = [byte_pointer.as_pointer(), byte_pointer.as_pointer(), _I64, _I64]
+    with b.goto_entry_block():
+        result, error = b.alloca(byte_pointer), b.alloca(byte_pointer)
+    b.call(b.inttoptr(kernel, ir.FunctionType(ir.IntType(32), takes).as_pointer()), [result, error, args, chunk])
+
+
+@op(types.void, i64)
+def yield_core(b: Any, sched_yield: Any) -> None:
+    """Let another thread have this core."""
+    b.call(b.inttoptr(sched_yield, ir.FunctionType(ir.IntType(32), []).as_pointer()), [])
+
+
+@S.inner
+def walk(control: int, epoch: int) -> None:
+    """Do chunks of each phase in turn until none is left, then wait until all are done."""
+    phases, claims, dones = S.peek(control + 8 * PHASES), S.peek(control + 8 * CLAIMS), S.peek(control + 8 * DONES)
+    tag, parity = epoch << 32, 16 + 8 * (epoch & 1)
+    for i in range(S.peek(control + 8 * COUNT)):
+        phase, claim, done = phases + PHASE * i, claims + 64 * i, dones + 64 * i
+        kernel, args, chunks = S.peek(phase), S.peek(phase + 8), S.peek(phase + parity)
+        while True:
+            v = acquire(claim)
+            if v >> 32 != epoch:
+                return   # a later step is under way: this thread slept through this one
+            if v - tag >= chunks:
+                break
+            if swap(claim, v, v + 1):
+                call(kernel, args, v - tag)
+                increment(done)
+        spins = 0
+        while True:
+            v = acquire(done)
+            if v >> 32 != epoch:
+                return
+            if v - tag >= chunks:
+                break
+            pause()
+            spins += 1
+            if spins == 1000:
+                yield_core(S.peek(control + 8 * YIELD))
+                spins = 0
+
+
+def step(control: int, epoch: int) -> None:
+    """The caller's part: reset the counters for this epoch, ring the bell, walk."""
+    claims, dones = S.peek(control + 8 * CLAIMS), S.peek(control + 8 * DONES)
+    for i in range(S.peek(control + 8 * COUNT)):
+        publish(dones + 64 * i, epoch << 32)
+        publish(claims + 64 * i, epoch << 32)
+    publish(control + 8 * BELL, epoch)
+    walk(control, epoch)
+
+
+def work(control: int, last: int, patience: int) -> int:
+    """A worker's part: walk every step that is rung. Returns the last epoch seen after `patience` idle polls (then it
+    sleeps in Python), or -1 when the bell says stop."""
+    idle = 0
+    while idle < patience:
+        epoch = acquire(control + 8 * BELL)
+        if epoch < 0:
+            return epoch
+        if epoch != last:
+            walk(control, epoch)
+            last, idle = epoch, 0
+        else:
+            pause()
+            idle += 1
+            if idle & 511 == 0:
+                yield_core(S.peek(control + 8 * YIELD))
+    return last
+
+
+def chain(args: int, chunk: int) -> None:
+    """Row ops one after another, on the rows of a chunk. args: rows *, rows per chunk, count, (kernel, arguments) each."""
+    rows, per, count = S.peek(S.peek(args)), S.peek(args + 8), S.peek(args + 16)
+    for row in range(chunk * per, min(chunk * per + per, rows)):
+        for i in range(count):
+            call(S.peek(args + 24 + 16 * i), S.peek(args + 32 + 16 * i), row)
+
+
+def fan(args: int, chunk: int) -> None:
+    """Several matrices in one phase. args: count, (first chunk, kernel, arguments) each, by first chunk."""
+    i = S.peek(args) - 1
+    while S.peek(args + 8 + 24 * i) > chunk:
+        i -= 1
+    call(S.peek(args + 16 + 24 * i), S.peek(args + 24 + 24 * i), chunk - S.peek(args + 8 + 24 * i))
+
+
+_ALL = {"step": step, "work": work, "chain": chain, "fan": fan}
+
+
+def build(name: str) -> Callable:
+    """One of step, work, chain, fan."""
+    return _ALL[name]

@@ -1,0 +1,106 @@
+"""Operations on tiles: T tokens side by side, unrolled while the IR is built. Knows no format.
+
+Strides are bytes from one token to the next. What a tile computes for a token has the same bits for every T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels.simd import F32, I32, Tile, f32, i64, op
+
+FLOAT, INT = ir.FloatType(), ir.IntType(32)
+
+
+def address(b: Any, base: Any, stride: Any, t: int) -> Any:
+    """base + t * stride."""
+    return b.add(base, b.mul(stride, ir.Constant(ir.IntType(64), t))) if t else base
+
+
+def broadcast(b: Any, at: Any, scalar: Any, vector: S.Vector) -> Any:
+    """The scalar at an address in every lane."""
+    return S._splat(b, S._load(b, at, scalar), vector.ir)
+
+
+def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
+    """x * y + z."""
+    return b.fadd(b.fmul(x, y), z) if S.ISA == "portable" else S._call(b, "llvm.fma.v16f32", F32.ir, x, y, z)
+
+
+class TileOps:
+    """The operations of a tile of `count` tokens."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.ints, self.floats = count, Tile(I32, count), Tile(F32, count)
+        floats = self.floats
+
+        def each(b: Any, tile: Any, f: Callable[[int], Any]) -> Any:
+            for t in range(count):
+                tile = b.insert_value(tile, f(t), t)
+            return tile
+
+        def at(b: Any, tile: Any, t: int) -> Any:
+            return b.extract_value(tile, t)
+
+        @op(floats)
+        def zero(b: Any) -> Any:
+            return ir.Constant(floats.ir, [[0.0] * 16] * count)
+
+        @op(floats, F32)
+        def splat(b: Any, v: Any) -> Any:
+            return each(b, ir.Constant(floats.ir, ir.Undefined), lambda t: v)
+
+        @op(floats, i64, i64)
+        def load(b: Any, p: Any, stride: Any) -> Any:
+            return each(b, ir.Constant(floats.ir, ir.Undefined), lambda t: S._load(b, address(b, p, stride, t), F32.ir))
+
+        @op(types.void, i64, i64, floats)
+        def store(b: Any, p: Any, stride: Any, tile: Any) -> None:
+            for t in range(count):
+                S._store(b, address(b, p, stride, t), at(b, tile, t))
+
+        @op(floats, floats, self.ints, F32, i64, i64)
+        def add_scaled(b: Any, acc: Any, dots: Any, scale: Any, xd: Any, stride: Any) -> Any:
+            """acc[t] + dots[t] * (scale * activation scale of token t)."""
+
+            def one(t: int) -> Any:
+                both = b.fmul(scale, broadcast(b, address(b, xd, stride, t), FLOAT, F32))
+                return fused(b, b.sitofp(at(b, dots, t), F32.ir), both, at(b, acc, t))
+
+            return each(b, acc, one)
+
+        @op(floats, floats, F32, i64, i64)
+        def add_product(b: Any, acc: Any, v: Any, x: Any, stride: Any) -> Any:
+            """acc[t] + v * (the float of token t at x)."""
+            return each(b, acc, lambda t: fused(b, v, broadcast(b, address(b, x, stride, t), FLOAT, F32), at(b, acc, t)))
+
+        @op(floats, floats, F32)
+        def add_vector(b: Any, acc: Any, v: Any) -> Any:
+            return each(b, acc, lambda t: b.fadd(at(b, acc, t), v))
+
+        @op(floats, floats, floats)
+        def add(b: Any, x: Any, y: Any) -> Any:
+            return each(b, x, lambda t: b.fadd(at(b, x, t), at(b, y, t)))
+
+        @op(floats, floats, i64, i64)
+        def scale_by(b: Any, tile: Any, p: Any, stride: Any) -> Any:
+            """tile[t] * (the float of token t at p)."""
+            return each(b, tile, lambda t: b.fmul(at(b, tile, t), broadcast(b, address(b, p, stride, t), FLOAT, F32)))
+
+        @op(F32, floats, i64)
+        def get(b: Any, tile: Any, index: Any) -> Any:
+            """One vector, by a constant index after unrolling."""
+            room = b.alloca(floats.ir)
+            b.store(tile, room)
+            return b.load(b.gep(room, [ir.Constant(ir.IntType(64), 0), index]))
+
+        self.zero, self.splat, self.load, self.store, self.add_scaled = zero, splat, load, store, add_scaled
+        self.add_product, self.add_vector, self.add, self.scale_by, self.get = add_product, add_vector, add, scale_by, get
+
+
+__all__ = ["TileOps", "f32"]

@@ -1,0 +1,124 @@
+"""Weights in memory as the kernels want them: matrices repacked, vectors as float32. Knows no op and no kernel.
+
+`fast` keeps each matrix in its format; `exact` turns everything into float32. Bytes are read from the file in slices that
+stay in L2, so the file's pages never add to the memory in use.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.executor import Tensor
+from edgerun.formats import by_id
+from edgerun.formats.packing import ROWS, Packing, Parts, pack
+
+SLICE = 1 << 19   # bytes of file per slice: source, temporaries and result fit in L2
+EXACT = Packing(kind="f32")
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A packed matrix: its kernel's name, its packing, where it lies."""
+
+    kernel: str
+    packing: Packing
+    rows: int
+    cols: int
+    address: int
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of 16 rows."""
+        return self.packing.nbytes(ROWS, self.cols)
+
+
+def packing_of(tensor: Tensor, exact: bool) -> Packing:
+    """The packed form a matrix will have."""
+    return EXACT if exact else by_id(tensor.type).packing
+
+
+def kernel_of(tensor: Tensor, exact: bool) -> str:
+    """The kernel that multiplies with it."""
+    packing = packing_of(tensor, exact)
+    return f"product-{by_id(tensor.type).name}" if packing.kind == "code" else f"product_float-{packing.kind}"
+
+
+def matrix_bytes(tensor: Tensor, exact: bool) -> int:
+    """Bytes it takes when packed."""
+    return aligned(packing_of(tensor, exact).nbytes(*tensor.shape))
+
+
+class Weights:
+    """All matrices of a model in one arena, repacked by several threads, and its vectors."""
+
+    def __init__(self, matrices: Iterable[Tensor], exact: bool, threads: int, progress: Callable[[int, int], None] | None) -> None:
+        tensors = list(matrices)
+        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors), "the weights")
+        self.matrices: dict[str, Matrix] = {}
+        self._vectors: dict[str, np.ndarray] = {}
+        jobs = []
+        for tensor in tensors:
+            (rows, cols), packing = tensor.shape, packing_of(tensor, exact)
+            room = self._arena.take(packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
+            self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data)
+            step = max(1, SLICE // max(1, ROWS * tensor.nbytes // rows)) * ROWS
+            jobs += [(tensor, room, start, min(rows, start + step)) for start in range(0, rows, step)]
+        _work_through(jobs, lambda job: _repack(*job, exact), threads, progress)
+
+    def vector(self, tensor: Tensor) -> int:
+        """Address of a tensor's values as float32, followed by zeros up to a multiple of 16."""
+        if tensor.name not in self._vectors:
+            x = by_id(tensor.type).dequantize(tensor.read()).reshape(-1)
+            room = np.zeros(-(-x.size // 16) * 16, np.float32)
+            room[: x.size] = x
+            self._vectors[tensor.name] = room
+        return self._vectors[tensor.name].ctypes.data
+
+
+def _repack(tensor: Tensor, room: np.ndarray, start: int, stop: int, exact: bool) -> None:
+    """Rows start:stop of a tensor into their row blocks."""
+    fmt, raw = by_id(tensor.type), tensor.read(start, stop)
+    out = room[start // ROWS : -(-stop // ROWS)]
+    if not exact:
+        fmt.repack(raw, out)
+        return
+    values = np.zeros((len(out) * ROWS, tensor.shape[1]), np.float32)
+    values[: stop - start] = fmt.dequantize(raw)
+    pack(EXACT, Parts(values), out)
+
+
+def _work_through(jobs: list, do: Callable, threads: int, progress: Callable[[int, int], None] | None) -> None:
+    """Do the jobs on several threads; the first error stops all and is raised here."""
+    todo, lock, errors = iter(jobs), threading.Lock(), []
+    done = 0
+
+    def body() -> None:
+        nonlocal done
+        while not errors:
+            with lock:
+                job = next(todo, None)
+            if job is None:
+                return
+            try:
+                do(job)
+            except BaseException as error:
+                errors.append(error)
+                return
+            with lock:
+                done += 1
+                if progress:
+                    progress(done, len(jobs))
+
+    helpers = [threading.Thread(target=body) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    body()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]

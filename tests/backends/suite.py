@@ -1,0 +1,160 @@
+"""The op suite: one small program per op and per setting that matters. Knows no backend; `test_ops.py` runs it on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgerun.backends.executor import PAGE, Batch
+from edgerun.formats import by_name
+from edgerun.graph import ops
+from edgerun.graph.program import Cache, Program
+
+VOCAB = 40
+
+
+@dataclass
+class MemoryTensor:
+    """A tensor held in memory, as a backend sees one."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    data: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        return self.data[start:stop]
+
+
+def tensor(name: str, values: np.ndarray, fmt: str = "F32") -> MemoryTensor:
+    """Values [rows, cols] or [n] in a block format."""
+    rows = values if values.ndim == 2 else values[None]
+    return MemoryTensor(name, values.shape, by_name(fmt).id, by_name(fmt).quantize(rows.astype(np.float32)))
+
+
+@dataclass
+class Case:
+    """A program, its weights and a bound on the error; `width` is what the embedding puts in `x`."""
+
+    name: str
+    width: int
+    ops: list[ops.Op]
+    out: int
+    buffers: dict[str, int] = field(default_factory=dict)
+    tensors: dict[str, MemoryTensor] = field(default_factory=dict)
+    caches: tuple[Cache, ...] = ()
+    bound: float = 1e-11
+    scale: float = 1.0
+
+    def program(self) -> Program:
+        embed = ops.Embed(self.view("x"), "table")
+        every = {"x": self.width, "logits": self.out, **self.buffers}
+        return Program((embed, *self.ops), every, self.caches, frozenset(self.tensors) | {"table"}, self.out)
+
+    def view(self, name: str) -> ops.View:
+        return ops.View(name, 0, {"x": self.width, "logits": self.out, **self.buffers}[name])
+
+    def all_tensors(self) -> dict[str, MemoryTensor]:
+        x = np.random.default_rng(1).standard_normal((VOCAB, self.width)) * self.scale
+        return {"table": tensor("table", x), **self.tensors}
+
+
+def batch(rows: int, pages: int, outputs: list[int] | None = None, start: int = 0) -> Batch:
+    """One sequence, its pages in an odd order."""
+    table = np.random.default_rng(2).permutation(pages).astype(np.int32)[None]
+    tokens = np.random.default_rng(3 + start).integers(0, VOCAB, rows).astype(np.int32)
+    wanted = np.arange(rows) if outputs is None else np.array(outputs)
+    return Batch(tokens, np.arange(start, start + rows, dtype=np.int32), np.zeros(rows, np.int32), table, wanted.astype(np.int32))
+
+
+def _random(*shape: int, seed: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+X, OUT = ops.View, "logits"
+
+
+def norms() -> list[Case]:
+    cases = []
+    for kind in ("rms", "layer"):
+        for width, groups in ((64, 1), (48, 3), (50, 1), (8, 1), (24, 2)):
+            n = width // groups
+            w, b = tensor("w", _random(n)), tensor("b", _random(n, seed=5))
+            op = ops.Norm(X("x", 0, width), X(OUT, 0, width), "w", 1e-5, kind, groups, "b" if kind == "layer" else None)   # type: ignore[arg-type]
+            cases.append(Case(f"norm-{kind}-{width}-{groups}", width, [op], width, tensors={"w": w, "b": b}))
+    plain = ops.Norm(X("x", 0, 32), X(OUT, 0, 32), None, 1e-6)
+    return [*cases, Case("norm-plain", 32, [plain], 32)]
+
+
+def linears(formats: list[str]) -> list[Case]:
+    """Each format, odd numbers of rows, bias, residual, several matrices at once."""
+    cases = []
+    for fmt in formats:
+        cols = max(by_name(fmt).block, 64)
+        for rows in (64, 40):
+            w = tensor("w", _random(rows, 2 * cols), fmt)
+            op = ops.Linear(X("x", 0, 2 * cols), X(OUT, 0, rows), ("w",), (None,))
+            cases.append(Case(f"linear-{fmt}-{rows}", 2 * cols, [op], rows, tensors={"w": w}))
+        w, v = tensor("w", _random(24, cols), fmt), tensor("v", _random(40, cols, seed=6), fmt)
+        b, r = tensor("b", _random(24, seed=7)), ops.View("x", 0, 64)
+        op = ops.Linear(X("x", 0, cols), X(OUT, 0, 64), ("w", "v"), ("b", None), r)
+        cases.append(Case(f"linear-{fmt}-two", cols, [op], 64, tensors={"w": w, "v": v, "b": b}))
+    return cases
+
+
+def ropes() -> list[Case]:
+    cases = []
+    for pairing in ("neighbours", "halves"):
+        for width, pairs in ((64, 32), (16, 8), (40, 20), (64, 8), (32, 10)):
+            freqs = tuple(float(10000.0 ** (-i / pairs)) for i in range(pairs))
+            v = X("x", 0, 3 * width)
+            steps: list[ops.Op] = [ops.Rope(v, 3, freqs, pairing, 1.1), ops.Scale(v, X(OUT, 0, 3 * width), 1.0)]   # type: ignore[arg-type]
+            cases.append(Case(f"rope-{pairing}-{width}-{pairs}", 3 * width, steps, 3 * width))
+    return cases
+
+
+def attentions() -> list[Case]:
+    settings: list[tuple[str, int, int, int, int, dict]] = [
+        ("mha", 2, 2, 64, 64, {}), ("gqa", 9, 3, 64, 64, {}), ("mqa", 7, 1, 32, 32, {}), ("odd", 4, 2, 20, 24, {}), ("wide", 2, 1, 256, 256, {}),
+        ("window", 4, 2, 32, 32, {"window": 16}), ("window70", 4, 2, 32, 32, {"window": 70}), ("softcap", 4, 2, 32, 32, {"softcap": 2.0}),
+        ("sinks", 4, 2, 32, 32, {"sinks": "sinks"}),
+    ]   # fmt: skip
+    cases = []
+    for name, heads, kv, key, value, more in settings:
+        q, k, v = heads * key, kv * key, kv * value
+        x = X("x", 0, q + k + v)
+        steps: list[ops.Op] = [
+            ops.Store(x.part(q, k), x.part(q + k, v), 0),
+            ops.Attention(x.part(0, q), X(OUT, 0, heads * value), 0, heads, key**-0.5, **more),
+        ]
+        cache = Cache(kv, key, value, more.get("window"))
+        tensors = {"sinks": tensor("sinks", _random(heads))} if "sinks" in more else {}
+        cases.append(Case(f"attention-{name}", x.width, steps, heads * value, caches=(cache,), tensors=tensors, bound=1e-10))
+    return cases
+
+
+def maps() -> list[Case]:
+    cases = []
+    for activation in ("silu", "gelu", "gelu_erf", "relu", "relu2"):
+        gate = ops.Gate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), activation)   # type: ignore[arg-type]
+        cases.append(Case(f"gate-{activation}", 72, [gate], 36, scale=4.0))
+        act = ops.Activate(X("x", 0, 36), X(OUT, 0, 36), activation)   # type: ignore[arg-type]
+        cases.append(Case(f"activate-{activation}", 36, [act], 36, scale=4.0))
+    cases.append(Case("add", 64, [ops.Add(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
+    cases.append(Case("scale", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), -0.3)], 33))
+    cases.append(Case("softcap", 33, [ops.Softcap(X("x", 0, 33), X(OUT, 0, 33), 3.0)], 33, scale=5.0))
+    cases.append(Case("select", 33, [ops.Select(X("x", 0, 33), X(OUT, 0, 33))], 33))
+    return cases
+
+
+def float_cases() -> list[Case]:
+    """Everything but the integer products."""
+    return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps()
+
+
+PAGES = -(-200 // PAGE)

@@ -1,0 +1,168 @@
+"""The reference twins against definitions worked out by hand, one op at a time."""
+
+import math
+
+import numpy as np
+import pytest
+from fake_tensor import FakeTensor
+
+from edgerun.backends import reference
+from edgerun.backends.executor import Batch
+from edgerun.backends.reference.executor import TWINS
+from edgerun.graph import ops
+from edgerun.graph.ops import View
+from edgerun.graph.program import Cache, Program
+
+
+def run(op_list, x, *, widths=None, weights=None, caches=(), positions=None, outputs=None):
+    """Feed rows `x` through ops from buffer x to buffer y, on one fresh sequence; what y holds then."""
+    x = np.asarray(x, np.float32)
+    n = len(x)
+    table = {"rows": x} | {name: np.asarray(value, np.float32) for name, value in (weights or {}).items()}
+    widths = {"x": x.shape[1], "y": x.shape[1]} | (widths or {})
+    program = Program((ops.Embed(View("x", 0, x.shape[1]), "rows"), *op_list), widths, tuple(caches), frozenset(table), widths["y"], "y")
+    executor = reference.compile(program, {name: FakeTensor(name, values) for name, values in table.items()}, pages=2)
+    positions = np.arange(n) if positions is None else np.asarray(positions)
+    outputs = np.arange(n) if outputs is None else np.asarray(outputs)
+    return executor.step(Batch(np.arange(n), positions, np.zeros(n, int), np.array([[1, 0]]), outputs))
+
+
+X, Y = View("x", 0, 4), View("y", 0, 4)
+ROWS = [[1.0, -2.0, 3.0, 4.0], [0.5, 0.0, -1.0, 2.0]]
+
+
+def test_every_op_has_a_twin() -> None:
+    every = {op for op in vars(ops).values() if isinstance(op, type) and issubclass(op, ops.Op) and op is not ops.Op}
+    assert set(TWINS) == every
+
+
+def test_embed_scales_rows() -> None:
+    assert run([ops.Embed(Y, "rows", 2.0)], ROWS).tolist() == [[2, -4, 6, 8], [1, 0, -2, 4]]
+
+
+def test_rms_norm() -> None:
+    got = run([ops.Norm(X, Y, "w", 0.5)], ROWS, weights={"w": [1, 2, 3, 4]})
+    want = [[v * w / math.sqrt(sum(u * u for u in row) / 4 + 0.5) for v, w in zip(row, [1, 2, 3, 4], strict=True)] for row in ROWS]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_layer_norm_with_bias() -> None:
+    got = run([ops.Norm(X, Y, "w", 0.25, "layer", bias="b")], ROWS, weights={"w": [2, 2, 2, 2], "b": [1, 0, 0, 0]})
+    for row, y in zip(np.array(ROWS), got, strict=True):
+        np.testing.assert_allclose(y, 2 * (row - row.mean()) / math.sqrt(row.var() + 0.25) + [1, 0, 0, 0], rtol=1e-6)
+
+
+def test_norm_in_groups_uses_one_weight_for_all() -> None:
+    got = run([ops.Norm(X, Y, "w", 0.0, groups=2)], [[3.0, 4.0, 0.0, 2.0]], weights={"w": [1, 10]})
+    np.testing.assert_allclose(got, [[3 / math.sqrt(12.5), 40 / math.sqrt(12.5), 0, 10 * math.sqrt(2)]], rtol=1e-6)
+
+
+def test_norm_without_weight() -> None:
+    np.testing.assert_allclose(run([ops.Norm(X, Y, None, 0.0)], [[2.0, 2, 2, 2]]), [[1, 1, 1, 1]])
+
+
+def test_linear_concatenates_adds_bias_and_residual() -> None:
+    op = ops.Linear(X, Y, ("a", "b"), (None, "bias"), residual=X)
+    got = run([op], ROWS, weights={"a": [[1, 0, 0, 0], [0, 1, 0, 0]], "b": [[1, 1, 1, 1], [0, 0, 0, 2]], "bias": [10, 20]})
+    assert got.tolist() == [[1 + 1, -2 - 2, 6 + 10 + 3, 8 + 20 + 4], [0.5 + 0.5, 0, 1.5 + 10 - 1, 4 + 20 + 2]]
+
+
+def test_linear_may_write_where_it_reads() -> None:
+    got = run([ops.Linear(X, X, ("w",), (None,), residual=X), ops.Scale(X, Y, 1.0)], ROWS, weights={"w": np.eye(4)[::-1]})
+    np.testing.assert_allclose(got, np.array(ROWS) + np.array(ROWS)[:, ::-1])
+
+
+@pytest.mark.parametrize(("pairing", "pairs"), [("neighbours", [(0, 1), (2, 3)]), ("halves", [(0, 2), (1, 3)])])
+def test_rope_turns_pairs(pairing: str, pairs: list[tuple[int, int]]) -> None:
+    got = run([ops.Rope(X, 1, (1.0, 0.1), pairing, magnitude=2.0), ops.Scale(X, Y, 1.0)], ROWS, positions=[0, 5])
+    np.testing.assert_allclose(got[0], 2 * np.array(ROWS[0]))
+    for (a, b), frequency in zip(pairs, (1.0, 0.1), strict=True):
+        turned = 2 * complex(ROWS[1][a], ROWS[1][b]) * np.exp(1j * 5 * frequency)
+        np.testing.assert_allclose([got[1][a], got[1][b]], [turned.real, turned.imag], rtol=1e-6)
+
+
+def test_rope_leaves_what_is_beyond_its_width_and_turns_each_head() -> None:
+    got = run([ops.Rope(X, 2, (1.0,), "halves"), ops.Scale(X, Y, 1.0)], [[1.0, 0, 1, 0]], positions=[1])
+    np.testing.assert_allclose(got, [[math.cos(1), math.sin(1), math.cos(1), math.sin(1)]], rtol=1e-6)
+    got = run([ops.Rope(X, 1, (1.0,), "halves"), ops.Scale(X, Y, 1.0)], [[1.0, 0, 7, 8]], positions=[1])
+    np.testing.assert_allclose(got, [[math.cos(1), math.sin(1), 7, 8]], rtol=1e-6)
+
+
+ACTIVATIONS = {
+    "silu": lambda x: x / (1 + math.exp(-x)),
+    "gelu": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "gelu_erf": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
+    "relu": lambda x: max(x, 0),
+    "relu2": lambda x: max(x, 0) ** 2,
+}
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_activate_and_gate(kind: str) -> None:
+    want = [[ACTIVATIONS[kind](v) for v in row] for row in ROWS]
+    np.testing.assert_allclose(run([ops.Activate(X, Y, kind)], ROWS), want, rtol=1e-6)
+    gated = run([ops.Gate(X.part(0, 2), X.part(2, 2), Y.part(0, 2), kind)], ROWS)
+    np.testing.assert_allclose(gated[:, :2], np.array(want)[:, :2] * np.array(ROWS)[:, 2:], rtol=1e-6)
+
+
+def test_silu_of_very_negative_values_is_zero() -> None:
+    with np.errstate(over="raise"):
+        assert run([ops.Activate(X, Y, "silu")], [[-1e4, -800.0, 0.0, 1e4]]).tolist() == [[0, 0, 0, 1e4]]
+
+
+def test_add_scale_softcap() -> None:
+    assert run([ops.Add(X, X, Y), ops.Scale(Y, Y, 0.5)], ROWS).tolist() == ROWS
+    np.testing.assert_allclose(run([ops.Softcap(X, Y, 3.0)], ROWS), 3 * np.tanh(np.array(ROWS) / 3), rtol=1e-6)
+
+
+def test_select_keeps_the_rows_asked_for() -> None:
+    assert run([ops.Select(X, Y)], [*ROWS, [9.0, 9, 9, 9]], outputs=[0, 2]).tolist() == [ROWS[0], [9, 9, 9, 9]]
+    assert run([ops.Select(X, X), ops.Add(X, X, Y)], ROWS, outputs=[1]).tolist() == [[1, 0, -2, 4]]
+    assert run([ops.Select(X, Y)], ROWS, outputs=[]).shape == (0, 4)
+
+
+def attend(rows, **options):
+    """Attention of two heads over one key/value head; columns: q0 q1 k v, each one wide."""
+    weights = {"sinks": options.pop("sink_values")} if "sink_values" in options else {}
+    op = ops.Attention(View("x", 0, 2), View("y", 0, 2), 0, heads=2, scale=0.5, **options)
+    store = ops.Store(View("x", 2, 1), View("x", 3, 1), 0)
+    return run([store, op], rows, widths={"y": 2}, weights=weights, caches=[Cache(1, 1, 1)])
+
+
+def by_hand(rows, window=None, softcap=None, sinks=None):
+    result = []
+    for i, row in enumerate(rows):
+        seen = rows[max(0, i + 1 - window) if window else 0 : i + 1]
+        heads = []
+        for head in range(2):
+            scores = [0.5 * row[head] * k for _, _, k, _ in seen]
+            scores = [softcap * math.tanh(s / softcap) for s in scores] if softcap else scores
+            total = sum(map(math.exp, scores)) + (math.exp(sinks[head]) if sinks else 0)
+            heads.append(sum(math.exp(s) * v for s, (_, _, _, v) in zip(scores, seen, strict=True)) / total)
+        result.append(heads)
+    return result
+
+
+RANDOM = np.random.default_rng(1).normal(size=(9, 4)).round(3).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"window": 1}, {"window": 3}, {"window": 100}, {"softcap": 0.7}, {"window": 4, "softcap": 2.0}])
+def test_attention(options: dict) -> None:
+    np.testing.assert_allclose(attend(RANDOM, **options), by_hand(RANDOM, **options), rtol=1e-5)
+
+
+def test_attention_with_sinks() -> None:
+    np.testing.assert_allclose(attend(RANDOM, sinks="sinks", sink_values=[0.5, -1.0]), by_hand(RANDOM, sinks=[0.5, -1.0]), rtol=1e-5)
+
+
+def test_attention_survives_large_scores() -> None:
+    rows = [[1e4, -1e4, 1e4, 1.0], [1e4, 1e4, -1e4, 2.0]]
+    np.testing.assert_allclose(attend(rows), [[1, 1], [1, 1]])
+
+
+def test_consecutive_heads_share_a_key_value_head() -> None:
+    # Four query heads, two key/value heads; k = 0, so every head sees its key/value head's value.
+    rows = [[1.0, 1, 1, 1, 0, 0, 5, 7]]
+    op = ops.Attention(View("x", 0, 4), View("y", 0, 4), 0, heads=4, scale=1.0)
+    got = run([ops.Store(View("x", 4, 2), View("x", 6, 2), 0), op], rows, widths={"y": 4}, caches=[Cache(2, 1, 1)])
+    assert got.tolist() == [[5, 5, 7, 7]]
