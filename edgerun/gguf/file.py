@@ -1,0 +1,86 @@
+"""A regular file that others may change while we read it. Knows nothing of what is in it.
+
+Everything is read with pread into memory of our own: a file that is cut short under us gives an error, where a mapping
+would give SIGBUS.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+from edgerun.errors import GGUFError, ModelError
+
+_KINDS = {
+    stat.S_IFDIR: "is a folder; name the .gguf file in it",
+    stat.S_IFIFO: "is a named pipe; save the model to a file first",
+    stat.S_IFCHR: "is a device; name a .gguf file",
+    stat.S_IFBLK: "is a device; name a .gguf file",
+    stat.S_IFSOCK: "is a socket; name a .gguf file",
+}
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """Text of unknown origin, made fit for a message: no control characters, at most `limit` characters."""
+    text = text[: limit + 1]   # before it is escaped: it may be megabytes
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class File:
+    """An open regular file. Reads are thread-safe; `size` is what it was at opening."""
+
+    def __init__(self, path: Path):
+        """Open `path`; ModelError when it is missing, forbidden, or anything but a regular file. Never blocks."""
+        self.path = path
+        self.name = shown(str(path), 1000)
+        self.fd = -1
+        try:
+            self._require_regular(os.stat(path).st_mode)   # before opening: to open a device can have effects
+            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            status = os.fstat(self.fd)
+            self._require_regular(status.st_mode)   # again: it may have been replaced in between
+        except OSError as error:
+            self.close()
+            raise ModelError(f"{self.name}: cannot be opened: {error.strerror or error}") from None
+        except ValueError:
+            raise ModelError(f"{self.name}: is not a possible path") from None
+        except ModelError:
+            self.close()
+            raise
+        self.size = status.st_size
+
+    def _require_regular(self, mode: int) -> None:
+        if not stat.S_ISREG(mode):
+            raise ModelError(f"{self.name}: {_KINDS.get(stat.S_IFMT(mode), 'is not a regular file; name a .gguf file')}")
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes; GGUFError when the file has become shorter."""
+        buffer = bytearray(count)
+        self.read_into(memoryview(buffer), offset)
+        return bytes(buffer)
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` (bytes, contiguous) from `offset`; GGUFError when the file has become shorter."""
+        done = 0
+        while done < len(buffer):
+            try:
+                got = os.preadv(self.fd, [buffer[done:]], offset + done)
+            except OSError as error:
+                if self.fd < 0:
+                    raise ValueError("read of a closed GGUF file") from None
+                raise ModelError(f"{self.name}: cannot be read at byte {offset + done}: {error.strerror or error}") from None
+            if not got:
+                self._cut(offset + done)
+            done += got
+
+    def _cut(self, at: int) -> NoReturn:
+        raise GGUFError(f"{self.name}: was cut short at byte {at} while in use (it had {self.size} bytes); download it again")
+
+    def close(self) -> None:
+        """Give the descriptor back. Calling it twice is harmless."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,142 @@
+"""Writes GGUF version 3 files. Knows no model: it writes the keys and tensors it is given.
+
+    with GGUFWriter("model.gguf") as writer:
+        writer.add("general.architecture", "llama")
+        writer.add_tensor("token_embd.weight", array)
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from edgerun.errors import OutputError
+from edgerun.gguf.file import shown
+from edgerun.gguf.header import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_NAME_BYTES
+from edgerun.gguf.types import ARRAY, BOOL, F32, I32, I64, STRING, TENSOR_TYPES, U32, U64, VALUE_CODES, VALUE_NAMES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Bytes = bytes | bytearray | memoryview
+_DTYPES = {"float32": 0, "float16": 1, "int8": 24, "int16": 25, "int32": 26, "int64": 27, "float64": 28}
+
+
+class GGUFWriter:
+    """Collects keys and tensors and writes them on `close`: to `path` + ".part" first, which is renamed when it is safe on disk."""
+
+    def __init__(self, path: str | os.PathLike[str], alignment: int = DEFAULT_ALIGNMENT):
+        self.path = Path(path)
+        self._alignment = alignment
+        self._values: dict[str, bytes] = {}
+        self._tensors: dict[str, tuple[tuple[int, ...], int, int, Any]] = {}
+        if alignment != DEFAULT_ALIGNMENT:
+            self.add(ALIGNMENT_KEY, alignment, "u32")
+
+    def add(self, key: str, value: Any, kind: str | None = None) -> None:
+        """Add a key. value: int, float, bool, str, bytes, or a list of them; kind: as `u64`, of the items for a list; else chosen."""
+        if not key or key in self._values:
+            raise ValueError(f"the key {key!r} is empty or added twice")
+        number = None if kind is None else VALUE_NAMES.index(kind)
+        self._values[key] = _value(value, number)
+
+    def add_tensor(
+        self, name: str, data: np.ndarray | Bytes | Callable[[], Bytes], type: int | None = None, shape: tuple[int, ...] | None = None
+    ) -> None:
+        """Add a tensor. data: an array, or bytes of GGML type `type`, or a function that gives them when they are written.
+
+        shape: slowest dimension first, in weights; of the array itself where not given.
+        """
+        if not isinstance(data, Bytes) and not callable(data):
+            type = _DTYPES[str(data.dtype)] if type is None else type
+            shape = data.shape if shape is None else shape
+        if type is None or shape is None:
+            raise ValueError(f"the tensor {name!r} needs a type and a shape")
+        kind = TENSOR_TYPES[type]
+        if name in self._tensors or not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+            raise ValueError(f"the tensor name {name!r} is empty, too long, or added twice")
+        if not 1 <= len(shape) <= 4 or min(shape) < 1 or shape[-1] % kind.block:
+            raise ValueError(f"the tensor {name!r} cannot have the shape {shape} in {kind.name}")
+        nbytes = kind.row_bytes(shape[-1])
+        for dimension in shape[:-1]:
+            nbytes *= dimension
+        self._tensors[name] = shape, type, nbytes, data
+
+    def close(self) -> None:
+        """Write the file. OutputError when that fails; then nothing is left behind."""
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            with open(part, "wb") as file:
+                self._write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.path)
+        except BaseException as error:
+            part.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OutputError(f"{shown(str(self.path), 1000)}: cannot be written: {error.strerror or error}") from None
+            raise
+
+    def __enter__(self) -> GGUFWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+
+    def _write(self, file: BinaryIO) -> None:
+        file.write(b"GGUF" + struct.pack("<IQQ", 3, len(self._tensors), len(self._values)))
+        for key, value in self._values.items():
+            file.write(_string(key) + value)
+        offset = 0
+        for name, (shape, type_id, nbytes, _) in self._tensors.items():
+            file.write(_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), type_id, offset))
+            offset += nbytes + -nbytes % self._alignment
+        file.write(bytes(-file.tell() % self._alignment))
+        for name, (_, _, nbytes, data) in self._tensors.items():
+            content = data() if callable(data) else data
+            content = content if isinstance(content, Bytes) else content.tobytes()
+            if memoryview(content).nbytes != nbytes:
+                raise ValueError(f"the tensor {name!r} has {memoryview(content).nbytes} bytes; its shape and type need {nbytes}")
+            file.write(content)
+            file.write(bytes(-nbytes % self._alignment))
+
+
+def _string(text: str | bytes) -> bytes:
+    content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return struct.pack("<Q", len(content)) + content
+
+
+def _value(value: Any, kind: int | None) -> bytes:
+    """Type and value as they stand in the file."""
+    if isinstance(value, list | tuple):
+        return struct.pack("<I", ARRAY) + _array(value, kind)
+    kind = _kind([value]) if kind is None else kind
+    return struct.pack("<I", kind) + _items([value], kind)
+
+
+def _array(values: list[Any] | tuple[Any, ...], kind: int | None) -> bytes:
+    if values and isinstance(values[0], list | tuple):
+        return struct.pack("<IQ", ARRAY, len(values)) + b"".join(_array(v, kind) for v in values)
+    kind = _kind(values) if kind is None else kind
+    return struct.pack("<IQ", kind, len(values)) + _items(values, kind)
+
+
+def _items(values: list[Any] | tuple[Any, ...], kind: int) -> bytes:
+    return b"".join(map(_string, values)) if kind == STRING else struct.pack(f"<{len(values)}{VALUE_CODES[kind]}", *values)
+
+
+def _kind(values: list[Any] | tuple[Any, ...]) -> int:
+    """The usual type of such values: the first of u32, i32, u64, i64 that holds all whole numbers."""
+    first = values[0] if values else 0
+    for python, kind in ((bool, BOOL), (str, STRING), (bytes, STRING), (float, F32)):
+        if isinstance(first, python):
+            return kind
+    low, high = min(values, default=0), max(values, default=0)
+    if low >= 0:
+        return U32 if high < 1 << 32 else U64
+    return I32 if low >= -(1 << 31) and high < 1 << 31 else I64
