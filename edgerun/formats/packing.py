@@ -12,8 +12,8 @@ A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + c
 vector v belongs to group f * n + v of its sub-block, so no address depends on anything but the group. Codes of 5 and 6
 bits are a plane of 4 and one of 1 or 2. A weight is
 
-    scale * (table[code] - bias)            offset "bias"
-    scale * table[code] + offset            otherwise ("f16*u8": offset = -m * min)
+    scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
+    scale * code + offset       otherwise ("f16*u8": offset = -m * min)
 
 Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a vector per column.
 """
@@ -186,12 +186,13 @@ def values(packing: Packing, parts: Parts) -> np.ndarray:
         return parts.codes.astype(np.float32)
     rows, cols = parts.codes.shape
     subs = (rows, cols // packing.sub)
-    codes = parts.codes if packing.table is None else np.asarray(packing.table, np.int16)[parts.codes]
+    codes = parts.codes if packing.table is None else np.asarray(packing.table, np.int8)[parts.codes]
     x = codes.reshape(*subs, packing.sub).astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):   # a file may say anything: NaN and infinity pass through
         scale = _products(parts.d, parts.scales, packing.subs // packing.tops)
         if packing.offset == "bias":
-            x -= np.float32(packing.bias)
+            if packing.table is None:
+                x -= np.float32(packing.bias)
             x *= scale.reshape(*subs, 1)
             return x.reshape(rows, cols)
         offset = _products(parts.m, parts.mins, packing.subs // packing.tops)

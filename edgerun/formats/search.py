@@ -1,0 +1,163 @@
+"""Scales and codes of least weighted squared error, for all blocks at once. Knows no byte layout.
+
+Blocks have one scale ("signed": a weight is scale * value) or a scale and an offset ("ranged": scale * code + low). Inside,
+arrays are [weights of a block, blocks], so that sums over a block are sums of long rows. Sub-blocks whose scales are
+quantized themselves are in `superblock.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgerun.formats.bits import F16
+
+# How far, in codes, the range is stretched in search of the best scale; and how often codes and scales are then fitted to each
+# other. More of both costs twice the time for half a percent of error.
+_STEPS = np.linspace(-1, 1, 9, dtype=np.float32)
+ROUNDS = 1
+
+
+def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, 32], where a weight is d * (code - top).
+
+    Without importance the weight of largest magnitude becomes code 0, as in llama.cpp's reference.
+    """
+    if importance is not None:
+        return valued_blocks(x, importance, range(-top, top))
+    b = x.reshape(x.shape[0], -1, 32)
+    d = np.take_along_axis(b, np.abs(b).argmax(-1)[..., None], -1) / np.float32(-top)
+    q = (b * inverse(d) + np.float32(top + 0.5)).astype(np.uint8)
+    return d.astype(F16), np.minimum(q, 2 * top - 1)
+
+
+def valued_blocks(x: np.ndarray, importance: np.ndarray | None, values: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, 32]: a weight is d * values[code]."""
+    b, w = columns(x, 32), columns(error_weights(x, importance, 32), 32)
+    d = fit_scale(b, w, values).astype(F16)
+    q = codes_of(nearest_of(values)(b * inverse(d.astype(np.float32))), values)
+    return d.reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, 32)
+
+
+def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, cols] -> d and m float16 [rows, blocks, 2] and codes uint8 [rows, blocks, 32], where a weight is d * code + m.
+
+    Without importance codes 0 and `top` are the smallest and the largest weight, as in llama.cpp's reference.
+    """
+    rows = x.shape[0]
+    if importance is None:
+        b = x.reshape(rows, -1, 32)
+        low = b.min(-1, keepdims=True)
+        d = (b.max(-1, keepdims=True) - low) / np.float32(top)
+        q = ((b - low) * inverse(d) + np.float32(0.5)).astype(np.uint8)
+        return np.concatenate([d, low], -1).astype(F16), np.minimum(q, top)
+    b, w = columns(x, 32), columns(error_weights(x, importance, 32), 32)
+    dm = np.stack(fit_line(b, w, top, bounded=False), -1).astype(F16)
+    d, m = dm.astype(np.float32).T
+    q = codes_of(nearest_of(range(top + 1))((b - m) * inverse(d)), range(top + 1))
+    return dm.reshape(rows, -1, 2), q.reshape(rows, -1, 32)
+
+
+def nearest_of(values: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of a float32 array, which it may overwrite: every number replaced by the nearest of the ascending `values`."""
+    first, last = values[0], values[-1]
+    if len(values) == last - first + 1:
+        return lambda y: np.clip(np.rint(y, out=y), first, last, out=y)
+    # Borders between integers are multiples of a half, so all numbers within a half unit have the same nearest value.
+    units = np.arange(2 * first, 2 * last + 1) / 2 + 0.25
+    every = np.asarray(values, np.float32)
+    table = every[np.abs(units[:, None] - every).argmin(-1)]
+    return lambda y: table[np.clip(np.floor(2 * y) - 2 * first, 0, len(table) - 1).astype(np.intp)]
+
+
+def codes_of(q: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Numbers out of the ascending `values`, [sub, n] -> their codes, uint8 [n, sub]."""
+    return np.searchsorted(np.asarray(values, np.float32), q.T).astype(np.uint8)
+
+
+def columns(x: np.ndarray, sub: int) -> np.ndarray:
+    """[rows, cols] -> [sub, all blocks of `sub`]."""
+    return np.ascontiguousarray(x.reshape(-1, sub).T)
+
+
+def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int) -> np.ndarray:
+    """How much each squared error counts, float32 like x: more for larger weights, as in llama.cpp's searches."""
+    square = np.square(x)
+    mean = np.repeat(square.reshape(x.shape[0], -1, sub).mean(-1), sub, -1)
+    if importance is None or not importance.any():
+        return np.sqrt(mean) + np.abs(x)
+    return np.sqrt(mean + square) * np.maximum(importance, importance.max() * 1e-6).astype(np.float32)
+
+
+def inverse(x: np.ndarray) -> np.ndarray:
+    """1 / x, and 0 where that is infinite."""
+    y = np.float32(1) / x
+    y[np.isinf(y)] = 0
+    return y
+
+
+def largest(x: np.ndarray) -> np.ndarray:
+    """The number of largest magnitude, with its sign, in each column."""
+    return np.take_along_axis(x, np.abs(x).argmax(0)[None], 0)[0]
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The sum of a * b down each column."""
+    return np.einsum("ij,ij->j", a, b)
+
+
+def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """The scale of each column for which scale * (nearest of values) is closest to x."""
+    nearest = nearest_of(values)
+    steps = _STEPS * ((values[-1] - values[0]) / (len(values) - 1))
+    unit = inverse(largest(x))
+    wx = w * x
+    scale = gain = np.zeros(x.shape[1], np.float32)
+
+    def consider(q: np.ndarray) -> None:
+        nonlocal scale, gain
+        product = dot(wx, q)
+        new = product * inverse(dot(w, np.square(q, out=q)))
+        better = new * product > gain
+        scale, gain = np.where(better, new, scale), np.where(better, new * product, gain)
+
+    for end in (values[0], values[-1]):
+        for step in steps:
+            consider(nearest(x * (unit * (end + step))))
+    for _ in range(ROUNDS):
+        consider(nearest(x * inverse(scale)))
+    return scale
+
+
+def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and low of each column for which scale * (code 0 to top) + low is closest to x; bounded: low is never positive."""
+    start = x.min(0)
+    if bounded:
+        start = np.minimum(start, 0)
+    y = x - start   # sums of what is small lose less
+    nearest = nearest_of(range(top + 1))
+    sw, wy = w.sum(0), w * y
+    sy, unit = wy.sum(0), inverse(y.max(0))
+    scale = low = change = np.zeros(x.shape[1], np.float32)
+
+    def consider(q: np.ndarray) -> None:
+        nonlocal scale, low, change
+        wq = w * q
+        sq, sqq, sqy = wq.sum(0), dot(wq, q), dot(wy, q)
+        a = (sw * sqy - sq * sy) * inverse(sw * sqq - sq * sq)
+        b = (sy - a * sq) * inverse(sw)
+        if bounded:
+            over = b + start > 0
+            b = np.where(over, -start, b)
+            a = np.where(over, (sqy + start * sq) * inverse(sqq), a)
+        a = np.maximum(a, 0)
+        error = a * (a * sqq + 2 * (b * sq - sqy)) + b * (b * sw - 2 * sy)   # less the error of y = 0, the same for all
+        better = error < change
+        scale, low, change = np.where(better, a, scale), np.where(better, b, low), np.where(better, error, change)
+
+    for step in _STEPS:
+        consider(nearest(y * (unit * (top + step))))
+    for _ in range(ROUNDS):
+        consider(nearest((y - low) * inverse(scale)))
+    return scale, low + start

@@ -1,0 +1,114 @@
+"""The packed layout, read back by its definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from format_cases import FORMATS, every_coded, every_format, rows_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgerun.formats import Format
+from edgerun.formats.packing import ROWS, Packing, Parts, pack, values
+
+
+def unpack(packing: Packing, packed: np.ndarray, cols: int) -> Parts:
+    """What `packing.py` says of each byte, the other way round: uint8 [row blocks, bytes] -> Parts."""
+    rows = packed.shape[0] * ROWS
+    row, column = np.indices((rows, cols))
+    if packing.kind != "code":
+        kind = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}[packing.kind]
+        return Parts(packed.view(kind).reshape(packed.shape[0], cols, ROWS)[row // ROWS, column, row % ROWS])
+    blocks = packed.reshape(packed.shape[0], -1, packing.size)
+    inside = column % packing.cols
+    sub, group = inside // packing.sub, inside % packing.sub // 4
+    codes, low = np.zeros((rows, cols), np.uint8), 0
+    for bits, vectors, at in packing.planes:
+        field, vector = group // vectors, group % vectors
+        byte = at + (sub * vectors + vector) * 64 + 4 * (row % ROWS) + column % 4
+        part = blocks[row // ROWS, column // packing.cols, byte] >> (field * bits).astype(np.uint8) & (1 << bits) - 1
+        codes |= (part << low).astype(np.uint8)
+        low += bits
+
+    def entries(at: int, count: int, kind: type) -> np.ndarray:
+        size = np.dtype(kind).itemsize
+        lanes = blocks[:, :, at : at + count * ROWS * size].copy().view(kind).reshape(*blocks.shape[:2], count, ROWS)
+        return lanes.transpose(0, 3, 1, 2).reshape(rows, -1)
+
+    signs = np.int8 if packing.scale == "f16*s8" else np.uint8
+    return Parts(
+        codes,
+        d=entries(0, packing.tops, np.float16),
+        m=entries(packing.m_at, packing.tops, np.float16) if packing.offset != "bias" else None,
+        scales=entries(packing.scales_at, packing.subs, signs) if packing.scale != "f16" else None,
+        mins=entries(packing.mins_at, packing.subs, np.uint8) if packing.offset == "f16*u8" else None,
+    )
+
+
+def repacked(fmt: Format, raw: np.ndarray) -> np.ndarray:
+    cols = raw.shape[1] // fmt.nbytes * fmt.block
+    out = np.full((-(-raw.shape[0] // ROWS), fmt.packing.nbytes(ROWS, cols)), 0xAA, np.uint8)
+    fmt.repack(raw, out)
+    return out
+
+
+def check(fmt: Format, raw: np.ndarray) -> None:
+    cols = raw.shape[1] // fmt.nbytes * fmt.block
+    back = values(fmt.packing, unpack(fmt.packing, repacked(fmt, raw), cols))
+    assert np.array_equal(back[: raw.shape[0]].view(np.uint32), fmt.dequantize(raw).view(np.uint32))
+    assert not back[raw.shape[0] :].any(), "missing rows are zeros"
+
+
+@every_format
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_packed_weights_are_the_file_s(fmt: Format, rows: int, blocks: int) -> None:
+    check(fmt, rows_of(fmt, rows, blocks, seed=rows))
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(FORMATS), st.integers(1, 50), st.integers(1, 5), st.integers(0, 2**32))
+def test_any_shape(fmt: Format, rows: int, blocks: int, seed: int) -> None:
+    check(fmt, rows_of(fmt, rows, blocks, seed))
+
+
+@every_format
+def test_a_matrix_of_many_slices(fmt: Format) -> None:
+    check(fmt, rows_of(fmt, 16 * 21 + 3, 2048 // fmt.block))
+
+
+@every_coded
+def test_the_short_cut_equals_the_long_way(fmt: Format) -> None:
+    raw = rows_of(fmt, 48, 4)
+    slow = np.zeros((3, fmt.packing.nbytes(ROWS, 4 * fmt.block)), np.uint8)
+    pack(fmt.packing, fmt.parts(raw), slow)
+    assert np.array_equal(repacked(fmt, raw), slow)
+
+
+@every_format
+def test_rows_and_result_may_be_parts_of_larger_arrays(fmt: Format) -> None:
+    raw = rows_of(fmt, 32, 4)
+    wide = np.zeros((64, raw.shape[1] + 3), np.uint8)
+    wide[::2, 3:] = raw
+    room = np.zeros((2, fmt.packing.nbytes(ROWS, 4 * fmt.block) + 64), np.uint8)
+    fmt.repack(wide[::2, 3:], room[:, 64:])
+    assert np.array_equal(room[:, 64:], repacked(fmt, raw))
+    assert not room[:, :64].any()
+
+
+@every_format
+def test_sizes_follow_from_the_fields(fmt: Format) -> None:
+    p = fmt.packing
+    assert p.nbytes(16, fmt.block) * 3 == p.nbytes(48, fmt.block) == p.nbytes(33, fmt.block)
+    if p.kind != "code":
+        return
+    assert (p.cols, p.size % 32) == (fmt.block, 0)
+    assert p.size <= ROWS * fmt.nbytes * 1.35, "packed weights are hardly larger than the file's"
+    fields = [at for _, _, at in p.heads] + [at for _, _, at in p.planes]
+    assert fields == sorted(set(fields))
+    assert p.codes_at == p.planes[0][2]
+    if p.table:
+        assert len(p.table) == 1 << p.bits
+        assert 0 <= min(p.table) + p.bias <= max(p.table) + p.bias < 256
+    elif p.offset == "bias":
+        assert 0 < p.bias < 1 << p.bits
