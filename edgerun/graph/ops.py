@@ -22,7 +22,7 @@ class View:
 
     def part(self, start: int, width: int) -> View:
         """A view of some columns of this view."""
-        assert 0 <= start and start + width <= self.width, (self, start, width)
+        assert 0 <= start <= start + width <= self.width, (self, start, width)
         return View(self.buffer, self.start + start, width)
 
 

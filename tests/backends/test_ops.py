@@ -55,7 +55,7 @@ def test_float_op(case: Case, forced: str) -> None:
 def test_integer_product(case: Case, forced: str) -> None:
     """Against the weights times the int8 activations, which the quantization of the table itself makes exact."""
     table = case.all_tensors()["table"].data.view(np.float32).reshape(-1, case.width)
-    blocks = table.reshape(len(table), -1, 32)
+    blocks = table.reshape(len(table), -1, 16)
     step = np.abs(blocks).max(-1, keepdims=True) / np.float32(127)
     rounded = (np.rint(blocks / step).astype(np.float64) * step).reshape(table.shape)
     whole = batch(23, PAGES)

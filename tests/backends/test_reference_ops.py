@@ -23,7 +23,7 @@ def run(op_list, x, *, widths=None, weights=None, caches=(), positions=None, out
     program = Program((ops.Embed(View("x", 0, x.shape[1]), "rows"), *op_list), widths, tuple(caches), frozenset(table), widths["y"], "y")
     executor = reference.compile(program, {name: FakeTensor(name, values) for name, values in table.items()}, pages=2)
     positions = np.arange(n) if positions is None else np.asarray(positions)
-    outputs = np.arange(n) if outputs is None else np.asarray(outputs)
+    outputs = np.arange(n) if outputs is None else np.asarray(outputs, int)
     return executor.step(Batch(np.arange(n), positions, np.zeros(n, int), np.array([[1, 0]]), outputs))
 
 

@@ -1,0 +1,69 @@
+"""Runs a program op by op in float64. Knows how weights are read and where memory lies; the ops are beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgerun import formats
+from edgerun.backends.executor import PAGE, Batch, Tensor
+from edgerun.backends.reference import attention, ops
+from edgerun.backends.reference.step import Memory, Step
+from edgerun.graph import ops as graph
+from edgerun.graph.program import Cache, Program
+
+TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
+    graph.Embed: ops.embed,
+    graph.Norm: ops.norm,
+    graph.Linear: ops.linear,
+    graph.Rope: ops.rope,
+    graph.Store: attention.store,
+    graph.Attention: attention.attention,
+    graph.Gate: ops.gate,
+    graph.Activate: ops.activate,
+    graph.Add: ops.add,
+    graph.Scale: ops.scale,
+    graph.Softcap: ops.softcap,
+    graph.Select: ops.select,
+}
+
+
+class ReferenceExecutor:
+    """An `Executor` in float64. Weights are dequantized when first needed and kept as float32, which holds them exactly."""
+
+    def __init__(self, program: Program, tensors: Mapping[str, Tensor], pages: int, max_rows: int) -> None:
+        self.n_vocab = program.n_vocab
+        self.pages = pages
+        self.max_rows = max_rows
+        self._program = program
+        self._tensors = tensors
+        self._weights: dict[str, np.ndarray] = {}
+        self._memories = [_memory(cache, pages) for cache in program.caches]
+
+    def step(self, batch: Batch) -> np.ndarray:
+        """Run the rows of `batch`; float32 [outputs, n_vocab]."""
+        assert 0 < len(batch.tokens) <= self.max_rows, "rows per step"
+        assert len(batch.tokens) == len(batch.positions) == len(batch.sequences), "one entry per row"
+        step = Step(batch, self._program.buffers, self._memories, self.weight)
+        for op in self._program.ops:
+            TWINS[type(op)](op, step)
+        return step.get(graph.View(self._program.logits, 0, self.n_vocab)).astype(np.float32)
+
+    def weight(self, name: str) -> np.ndarray:
+        """The values of tensor `name` as float64, in its shape."""
+        if name not in self._weights:
+            tensor = self._tensors[name]
+            self._weights[name] = formats.by_id(tensor.type).dequantize(tensor.read()).reshape(tensor.shape)
+        return self._weights[name].astype(np.float64)
+
+    def close(self) -> None:
+        """Forget weights and memory."""
+        self._weights.clear()
+        self._memories.clear()
+
+
+def _memory(cache: Cache, pages: int) -> Memory:
+    keys, values = (np.zeros((pages * PAGE, cache.kv_heads, width)) for width in (cache.key_width, cache.value_width))
+    return Memory(keys, values)

@@ -1,0 +1,99 @@
+"""The float64 twin of every op but those with memory (`attention.py`). The definitions are in `graph/ops.py`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgerun.backends.reference.step import Step
+from edgerun.graph import ops
+
+
+def embed(op: ops.Embed, step: Step) -> None:
+    """Rows of the table, times scale."""
+    step.put(op.out, step.weight(op.table)[step.batch.tokens] * op.scale)
+
+
+def norm(op: ops.Norm, step: Step) -> None:
+    """Each group of columns to unit mean square (rms), or to zero mean and unit variance (layer)."""
+    x = step.get(op.x).reshape(step.rows, op.groups, op.x.width // op.groups)
+    if op.kind == "layer":
+        x = x - x.mean(-1, keepdims=True)
+    y = x / np.sqrt((x * x).mean(-1, keepdims=True) + op.eps)
+    if op.weight is not None:
+        y = y * step.weight(op.weight)
+    if op.bias is not None:
+        y = y + step.weight(op.bias)
+    step.put(op.out, y)
+
+
+def linear(op: ops.Linear, step: Step) -> None:
+    """Matrices side by side, each with its bias, plus the residual."""
+    x = step.get(op.x)
+    parts = []
+    for weight, bias in zip(op.weights, op.biases, strict=True):
+        y = x @ step.weight(weight).T
+        parts.append(y if bias is None else y + step.weight(bias))
+    y = np.concatenate(parts, axis=1)
+    step.put(op.out, y if op.residual is None else y + step.get(op.residual))
+
+
+def rope(op: ops.Rope, step: Step) -> None:
+    """Turn each pair (a, b) of each head by position * frequency."""
+    x = step.get(op.x).reshape(step.rows, op.heads, -1).copy()
+    n = len(op.frequencies)
+    angle = step.positions[:, None, None] * np.array(op.frequencies, np.float64)
+    cos, sin = np.cos(angle) * op.magnitude, np.sin(angle) * op.magnitude
+    first, second = (slice(0, 2 * n, 2), slice(1, 2 * n, 2)) if op.pairing == "neighbours" else (slice(0, n), slice(n, 2 * n))
+    a, b = x[..., first].copy(), x[..., second].copy()
+    x[..., first] = a * cos - b * sin
+    x[..., second] = a * sin + b * cos
+    step.put(op.x, x)
+
+
+def activation(kind: ops.Activation, x: np.ndarray) -> np.ndarray:
+    """The activation function `kind` of every value."""
+    match kind:
+        case "silu":
+            return x * np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))   # x / (1 + exp(-x)) that cannot overflow
+        case "gelu":
+            return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        case "gelu_erf":
+            return 0.5 * x * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)))
+        case "relu":
+            return np.maximum(x, 0)
+        case "relu2":
+            return np.maximum(x, 0) ** 2
+
+
+def gate(op: ops.Gate, step: Step) -> None:
+    """Activate the gate and multiply."""
+    step.put(op.out, activation(op.activation, step.get(op.gate)) * step.get(op.up))
+
+
+def activate(op: ops.Activate, step: Step) -> None:
+    """Activate every value."""
+    step.put(op.out, activation(op.activation, step.get(op.x)))
+
+
+def add(op: ops.Add, step: Step) -> None:
+    """Add two views."""
+    step.put(op.out, step.get(op.x) + step.get(op.y))
+
+
+def scale(op: ops.Scale, step: Step) -> None:
+    """Multiply by a number."""
+    step.put(op.out, step.get(op.x) * op.factor)
+
+
+def softcap(op: ops.Softcap, step: Step) -> None:
+    """Bend every value smoothly into (-cap, cap)."""
+    step.put(op.out, op.cap * np.tanh(step.get(op.x) / op.cap))
+
+
+def select(op: ops.Select, step: Step) -> None:
+    """Keep the rows whose logits are asked for; the rows of later ops are these."""
+    x = step.get(op.x)[step.batch.outputs]
+    step.rows, step.positions = len(x), step.positions[step.batch.outputs]
+    step.put(op.out, x)

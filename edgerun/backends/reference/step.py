@@ -1,0 +1,43 @@
+"""What an op sees while a step runs: buffers, weights, the batch, and the key/value memory. Knows no op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgerun.backends.executor import PAGE, Batch
+from edgerun.graph.ops import View
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Keys and values of one attention layer: float64 [pages * PAGE, kv_heads, width]."""
+
+    keys: np.ndarray
+    values: np.ndarray
+
+
+class Step:
+    """One step over a batch. rows, positions: of the rows that ops work on: all, or those asked for after `Select`."""
+
+    def __init__(self, batch: Batch, widths: dict[str, int], memories: list[Memory], weight: Callable[[str], np.ndarray]) -> None:
+        self.batch = batch
+        self.rows = len(batch.tokens)
+        self.positions = batch.positions
+        self.memories = memories
+        self.weight = weight   # name -> float64, in the tensor's shape
+        self._buffers = {name: np.zeros((self.rows, width)) for name, width in widths.items()}
+
+    def get(self, view: View) -> np.ndarray:
+        """The columns of a view, float64 [rows, width]."""
+        return self._buffers[view.buffer][: self.rows, view.start : view.start + view.width]
+
+    def put(self, view: View, values: np.ndarray) -> None:
+        """Write [rows, ...] into the columns of a view."""
+        self.get(view)[...] = values.reshape(self.rows, view.width)
+
+    def slots(self, sequences: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Where position positions[i] of sequence sequences[i] lives in a memory."""
+        return self.batch.tables[sequences, positions // PAGE] * PAGE + positions % PAGE

@@ -1,0 +1,205 @@
+"""The numbers that a file states about its architecture, checked one by one before anything is built from them.
+
+Knows the GGUF key names (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) and no family. Everything here is untrusted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sized
+from typing import Any
+
+from edgerun.errors import ModelError, Unsupported
+from edgerun.graph.builder import Shape
+from edgerun.models.components import Embedding, Head, Heads, Layer
+from edgerun.models.rope import LinearScaling, Pairing, Rope, YarnScaling
+from edgerun.models.spec import Spec
+
+MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
+MAX_LAYERS = 100_000
+MAX_CONTEXT = 1 << 31
+
+# Keys that change what a model computes, with the values that change nothing. A family either reads such a key or cannot
+# run a file that sets it to something else: nothing is left out silently.
+_DECISIVE: dict[str, tuple[Any, ...]] = {
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0,),
+    "attention.max_alibi_bias": (0,),
+    "attention.scale": (0,),
+    "attention.sliding_window": (0,),
+    "attention.temperature_scale": (0, 1),
+    "attn_logit_softcapping": (0,),
+    "embedding_scale": (0, 1),
+    "expert_count": (0,),
+    "final_logit_softcapping": (0,),
+    "logit_scale": (0, 1),
+    "nextn_predict_layers": (0,),
+    "residual_scale": (0, 1),
+    "rope.scaling.yarn_ext_factor": (1, -1),
+    "rope.scaling.yarn_attn_factor": (1,),
+    "rope.scaling.yarn_log_multiplier": (0,),
+    "use_parallel_residual": (False,),
+}
+
+
+class Hyperparameters:
+    """Typed and bounded access to the metadata of one file; keys are named without the architecture's prefix.
+
+    metadata: every key of the file; shapes: every tensor, slowest dimension first; read: the values of a small tensor as
+    float32. Every method raises ModelError when a value is missing, has the wrong type or makes no sense.
+    """
+
+    def __init__(self, architecture: str, metadata: Mapping[str, Any], shapes: Mapping[str, Shape], read: Callable[[str], Any]) -> None:
+        self.architecture = architecture
+        self._metadata = metadata
+        self._shapes = shapes
+        self._read = read
+        self._consumed: set[str] = set()
+        self._asked: set[str] = set()
+        self.n_embd = self.count("embedding_length")
+        self.context = self.count("context_length", most=MAX_CONTEXT)
+        self.n_layer = self._layers()
+        self.n_vocab = self._vocabulary()
+
+    def get(self, key: str) -> Any:
+        """The value as it is in the file, or None."""
+        self._asked.add(key)
+        return self._metadata.get(f"{self.architecture}.{key}")
+
+    def count(self, key: str, default: int | None = None, least: int = 1, most: int = MAX_COUNT) -> int:
+        """A whole number from least to most."""
+        value = self.get(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.wrong(key, value, f"a whole number from {least} to {most} is needed")
+        return value
+
+    def number(self, key: str, default: float | None = None, least: float = 0.0, most: float = math.inf) -> float:
+        """A finite number from least to most."""
+        value = self.get(key)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or not least <= value <= most:
+            raise self.wrong(key, value, f"a number from {least:g} to {most:g} is needed")
+        return float(value)
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        """A finite number above zero, in the range of ordinary float32 numbers."""
+        return self.number(key, default, least=1e-30, most=1e30)
+
+    def optional(self, key: str) -> float | None:
+        """A positive number, or None where the file has none or 0."""
+        return None if _among(self.get(key), (None, 0)) else self.positive(key)
+
+    def wrong(self, key: str, value: Any, needed: str) -> ModelError:
+        """The error for a value that makes no sense."""
+        is_there = "is missing" if value is None else f"is {_shown(value)}"
+        return ModelError(f"metadata key '{self.architecture}.{key}' {is_there}; {needed}")
+
+    def eps(self) -> float:
+        """The eps of RMS norms."""
+        return self.number("attention.layer_norm_rms_epsilon", most=1.0)
+
+    def layer_norm_eps(self) -> float:
+        """The eps of layer norms."""
+        return self.number("attention.layer_norm_epsilon", most=1.0)
+
+    def heads(self) -> Heads:
+        """Head counts and widths; a width that the file does not state is n_embd / heads."""
+        n = self.count("attention.head_count")
+        kv = self.count("attention.head_count_kv", n)
+        if n % kv:
+            raise self.wrong("attention.head_count_kv", kv, f"it must divide head_count, {n}")
+        if self.n_embd % n and (self.get("attention.key_length") is None or self.get("attention.value_length") is None):
+            raise self.wrong("attention.head_count", n, f"it must divide embedding_length, {self.n_embd}, or key_length and value_length be given")
+        return Heads(n, kv, self.count("attention.key_length", self.n_embd // n), self.count("attention.value_length", self.n_embd // n))
+
+    def window(self) -> int | None:
+        """Positions that a sliding layer sees, the own included; None where that hides nothing within the context."""
+        window = self.count("attention.sliding_window", 0, least=0, most=MAX_CONTEXT)
+        return window if 0 < window < self.context else None
+
+    def sliding(self, period: int) -> tuple[bool, ...]:
+        """Which layers slide: as the file says by period or layer by layer, else all but each `period`th; none without a window."""
+        if not self.count("attention.sliding_window", 0, least=0, most=MAX_CONTEXT):
+            return (False,) * self.n_layer
+        pattern = self.get("attention.sliding_window_pattern")
+        if isinstance(pattern, Sized) and isinstance(pattern, Iterable) and not isinstance(pattern, str):
+            if len(pattern) != self.n_layer:
+                raise self.wrong("attention.sliding_window_pattern", pattern, f"one entry for each of {self.n_layer} layers is needed")
+            return tuple(bool(slides) for slides in pattern)
+        period = self.count("attention.sliding_window_pattern", period, least=0)
+        return tuple(period == 0 or i % period < period - 1 for i in range(self.n_layer))
+
+    def rope(self, pairing: Pairing) -> Rope:
+        """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight."""
+        key_width = self.heads().key
+        width = self.count("rope.dimension_count", key_width, most=key_width)
+        if width % 2:
+            raise self.wrong("rope.dimension_count", width, "an even number is needed")
+        base = self.number("rope.freq_base", 10000.0, least=1.001, most=1e30)
+        divisors = self.vector("rope_freqs.weight", width // 2) if "rope_freqs.weight" in self._shapes else None
+        return Rope(width, base, pairing, self._scaling(), divisors, self.positive("rope.scaling.attn_factor", 1.0))
+
+    def vector(self, name: str, length: int) -> tuple[float, ...]:
+        """The values of a small tensor of positive numbers, which becomes part of the spec."""
+        if tuple(self._shapes[name]) != (length,):
+            raise ModelError(f"tensor '{name}' has shape {list(self._shapes[name])} where the file's hyperparameters call for [{length}]; convert it again")
+        values = tuple(float(value) for value in self._read(name).reshape(-1))
+        if not all(1e-6 <= value <= 1e30 for value in values):
+            raise ModelError(f"tensor '{name}' holds a value that is not a positive number; download or convert the file again")
+        self._consumed.add(name)
+        return values
+
+    def spec(self, layers: Iterable[Layer], head: Head, embedding: Embedding | None = None) -> Spec:
+        """The spec of these components; Unsupported when the file sets a decisive key that none of them asked for."""
+        for key in sorted(_DECISIVE.keys() - self._asked):
+            value = self.get(key)
+            # A window as long as the context hides nothing.
+            if not _among(value, (None, *_DECISIVE[key])) and not (key == "attention.sliding_window" and self.window() is None):
+                raise Unsupported(f"'{self.architecture}.{key}' is {_shown(value)}, which edgerun does not compute for this architecture; see docs/adding.md")
+        return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, embedding or Embedding(), tuple(layers), head, frozenset(self._consumed))
+
+    def _scaling(self) -> LinearScaling | YarnScaling | None:
+        """llama.cpp's rules: no type means linear, factor 0 means none, rope.scale_linear is the older key."""
+        kind = self.get("rope.scaling.type")
+        kind = "linear" if kind is None else kind
+        factor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 0.0))
+        if not _among(kind, ("none", "linear", "yarn")):
+            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {_shown(kind)}; edgerun computes none, linear and yarn")
+        if kind == "none" or factor in (0, 1):
+            return None
+        if not 1 <= factor <= 1e6:
+            raise self.wrong("rope.scaling.factor", factor, "a number from 1 to 1000000 is needed")
+        if kind == "linear":
+            return LinearScaling(factor)
+        context = self.count("rope.scaling.original_context_length", self.context, most=MAX_CONTEXT)
+        return YarnScaling(factor, context, self.positive("rope.scaling.yarn_beta_fast", 32.0), self.positive("rope.scaling.yarn_beta_slow", 1.0))
+
+    def _layers(self) -> int:
+        n = self.count("block_count", most=MAX_LAYERS)
+        # Every layer has tensors, so a hostile count cannot make more work than the file has tensors.
+        if n > len(self._shapes) or not any(name.startswith(f"blk.{n - 1}.") for name in self._shapes):
+            raise self.wrong("block_count", n, "the file has tensors of fewer layers")
+        return n
+
+    def _vocabulary(self) -> int:
+        shape = self._shapes.get("token_embd.weight")
+        if shape is None:
+            raise ModelError("tensor 'token_embd.weight' is missing from the model file: it holds no model, or only the vocabulary of one")
+        if len(shape) != 2 or shape[1] != self.n_embd or shape[0] < 1:
+            raise ModelError(f"tensor 'token_embd.weight' has shape {list(shape)} where embedding_length calls for [n, {self.n_embd}]; convert the file again")
+        return shape[0]
+
+
+def _among(value: Any, values: tuple[Any, ...]) -> bool:
+    """Whether a value of any type, arrays included, is one of a few scalars."""
+    return (value is None or isinstance(value, str | int | float)) and value in values
+
+
+def _shown(value: Any) -> str:
+    """An untrusted value for a message: no control characters, at most 80 characters."""
+    if not isinstance(value, str | int | float):
+        return f"a {type(value).__name__}"
+    return ascii(value)[:80]

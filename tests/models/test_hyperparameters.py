@@ -1,0 +1,178 @@
+"""Metadata that makes no sense ends in one clear line, before anything is allocated or looped over."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle_case import OracleCase
+
+from edgerun.errors import ModelError, Unsupported
+from edgerun.graph.lower import lower
+from edgerun.models import spec_from
+from edgerun.models.rope import LinearScaling, YarnScaling
+
+LLAMA = OracleCase("llama")
+GEMMA3 = OracleCase("gemma3")
+
+
+def spec_with(case=LLAMA, shapes=None, **changes):
+    """The spec of a golden model with some of its metadata changed; '__' stands for '.', None removes a key."""
+    metadata = dict(case.metadata)
+    for key, value in changes.items():
+        key = f"{metadata['general.architecture']}.{key.replace('__', '.')}"
+        metadata.pop(key, None) if value is None else metadata.__setitem__(key, value)
+    return spec_from(metadata, case.shapes | (shapes or {}), case.read)
+
+
+NONSENSE = [
+    ("block_count", 0), ("block_count", 3), ("block_count", 100_001), ("block_count", 2**31), ("block_count", -1), ("block_count", None),
+    ("block_count", 2.0), ("block_count", True), ("block_count", "2"), ("block_count", [2, 2]),
+    ("context_length", 0), ("context_length", None), ("context_length", 2**40),
+    ("embedding_length", 0), ("embedding_length", 31), ("embedding_length", 2**31), ("embedding_length", None),
+    ("feed_forward_length", 0), ("feed_forward_length", None), ("feed_forward_length", [64, 64]),
+    ("attention__head_count", 0), ("attention__head_count", None), ("attention__head_count", 2**32 - 1),
+    ("attention__head_count_kv", 0), ("attention__head_count_kv", 3), ("attention__head_count_kv", 8),
+    ("attention__key_length", 0), ("attention__key_length", 2**31), ("attention__value_length", 0),
+    ("attention__layer_norm_rms_epsilon", None), ("attention__layer_norm_rms_epsilon", -1e-6), ("attention__layer_norm_rms_epsilon", math.nan),
+    ("attention__layer_norm_rms_epsilon", math.inf), ("attention__layer_norm_rms_epsilon", "small"),
+    ("rope__freq_base", 0.0), ("rope__freq_base", -1.0), ("rope__freq_base", math.nan), ("rope__freq_base", math.inf), ("rope__freq_base", 1.0),
+    ("rope__dimension_count", 0), ("rope__dimension_count", 7), ("rope__dimension_count", 10), ("rope__dimension_count", 2**31),
+    ("rope__scaling__factor", -1.0), ("rope__scaling__factor", math.nan), ("rope__scaling__factor", 0.5), ("rope__scaling__factor", 1e30),
+    ("rope__scaling__attn_factor", 0.0),
+    ("rope__scaling__type", "\x1b[31mlongrope"), ("rope__scaling__type", 3),
+    ("expert_count", 4), ("attention__sliding_window", 16), ("attention__causal", False), ("logit_scale", 0.5), ("attention__scale", 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), NONSENSE, ids=lambda value: ascii(value)[:40])
+def test_nonsense_is_one_line_that_names_the_key(key: str, value: object) -> None:
+    start = time.perf_counter()
+    with pytest.raises(ModelError) as caught:
+        spec_with(**{key: value})
+    assert time.perf_counter() - start < 0.5
+    message = str(caught.value)
+    assert key.replace("__", ".") in message
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize(("key", "value"), [("attention__head_count", 8), ("attention__key_length", 16), ("attention__value_length", 4), ("feed_forward_length", 63)])
+def test_widths_that_disagree_with_the_tensors_are_refused_by_lowering(key: str, value: int) -> None:
+    with pytest.raises(ModelError, match=r"tensor 'blk\.0\..*' has shape \[.*\] where .* call for \["):
+        lower(spec_with(**{key: value}), LLAMA.shapes)
+
+
+def test_an_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(Unsupported, match=r"'llama9' is not supported; the nearest .* 'llama'.*docs/adding\.md"):
+        spec_from(LLAMA.metadata | {"general.architecture": "llama9"}, LLAMA.shapes, LLAMA.read)
+
+
+@pytest.mark.parametrize("name", ["", "spec", "components", "hyperparameters", "rope", "__init__", "os", "../llama", "llama.spec", "\x1b[2J" * 100, "x" * 10_000])
+def test_no_other_name_is_taken_for_an_architecture(name: str) -> None:
+    with pytest.raises(Unsupported) as caught:
+        spec_from(LLAMA.metadata | {"general.architecture": name}, LLAMA.shapes, LLAMA.read)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", [None, 3, ["llama"], b"llama"])
+def test_an_architecture_that_is_not_text_is_refused(name: object) -> None:
+    with pytest.raises(ModelError, match=r"general\.architecture"):
+        spec_from(LLAMA.metadata | {"general.architecture": name}, LLAMA.shapes, LLAMA.read)
+
+
+def test_a_file_without_tensors_is_said_to_hold_no_model() -> None:
+    with pytest.raises(ModelError, match="only a vocabulary"):
+        spec_from(LLAMA.metadata, {}, LLAMA.read)
+    with pytest.raises(ModelError, match=r"token_embd\.weight"):
+        spec_from(LLAMA.metadata, {name: shape for name, shape in LLAMA.shapes.items() if name.startswith("blk.")}, LLAMA.read)
+
+
+def test_neutral_values_of_decisive_keys_are_welcome() -> None:
+    plain = spec_with()
+    assert spec_with(expert_count=0, attention__sliding_window=0, attention__causal=True, logit_scale=1.0) == plain
+    assert spec_with(attention__sliding_window=plain.context) == plain
+
+
+def test_defaults_are_those_of_llama_cpp() -> None:
+    spec = spec_with(attention__head_count_kv=None, attention__key_length=None, attention__value_length=None, rope__dimension_count=None, rope__freq_base=None)
+    heads, rope = spec.layers[0].attention.heads, spec.layers[0].attention.rope
+    assert (heads.queries, heads.kv, heads.key, heads.value) == (4, 4, 8, 8)
+    assert (rope.width, rope.base) == (8, 10000.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scaling"),
+    [
+        ({}, None),
+        ({"rope__scaling__type": "none", "rope__scaling__factor": 4.0}, None),
+        ({"rope__scaling__factor": 0.0}, None),
+        ({"rope__scaling__factor": 4.0}, LinearScaling(4.0)),
+        ({"rope__scale_linear": 2.0}, LinearScaling(2.0)),
+        ({"rope__scaling__type": "yarn", "rope__scaling__factor": 8.0}, YarnScaling(8.0, 512)),
+        ({"rope__scaling__type": "yarn", "rope__scaling__factor": 8.0, "rope__scaling__original_context_length": 64}, YarnScaling(8.0, 64)),
+        ({"rope__scaling__type": "yarn", "rope__scaling__factor": 8.0, "rope__scaling__yarn_beta_fast": 16.0}, YarnScaling(8.0, 512, 16.0)),
+    ],
+)
+def test_rope_scaling(changes: dict, scaling: object) -> None:
+    assert spec_with(**changes).layers[0].attention.rope.scaling == scaling
+
+
+def test_rope_divisors_must_be_positive_and_one_per_pair() -> None:
+    shape = {"rope_freqs.weight": (4,)}
+    metadata, shapes = LLAMA.metadata, LLAMA.shapes | shape
+    spec = spec_from(metadata, shapes, lambda name: np.array([1, 1, 2, 4], np.float32))
+    assert spec.layers[0].attention.rope.divisors == (1.0, 1.0, 2.0, 4.0)
+    assert spec.consumed == {"rope_freqs.weight"}
+    for bad in (0.0, -1.0, math.nan, math.inf, 1e-40):
+        with pytest.raises(ModelError, match=r"rope_freqs\.weight"):
+            spec_from(metadata, shapes, lambda name, bad=bad: np.array([1, 1, 2, bad], np.float32))
+    with pytest.raises(ModelError, match=r"rope_freqs\.weight.*\[5\].*\[4\]"):
+        spec_with(shapes={"rope_freqs.weight": (5,)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sliding"),
+    [
+        ({}, [True] * 5 + [False]),
+        ({"attention__sliding_window": None}, [False] * 6),
+        ({"attention__sliding_window": 0}, [False] * 6),
+        ({"attention__sliding_window_pattern": 3}, [True, True, False] * 2),
+        ({"attention__sliding_window_pattern": 0}, [True] * 6),
+        ({"attention__sliding_window_pattern": [True, False, False, False, False, True]}, [True, False, False, False, False, True]),
+    ],
+)
+def test_sliding_layers(changes: dict, sliding: list[bool]) -> None:
+    layers = spec_with(GEMMA3, **changes).layers
+    assert [layer.attention.window == 16 for layer in layers] == sliding
+    assert [layer.attention.rope.base == 10000.0 for layer in layers] == sliding
+
+
+@pytest.mark.parametrize("pattern", [[True], [True] * 10_000, "true", -1])
+def test_a_pattern_that_does_not_fit_is_refused(pattern: object) -> None:
+    with pytest.raises(ModelError, match="sliding_window_pattern"):
+        spec_with(GEMMA3, attention__sliding_window_pattern=pattern)
+
+
+def test_caches_are_those_of_the_program() -> None:
+    spec = GEMMA3.spec()
+    assert lower(spec, GEMMA3.shapes).caches == spec.caches()
+    assert [cache.window for cache in spec.caches()] == [16] * 5 + [None]
+
+
+KEYS = sorted(key for key in GEMMA3.metadata if key.startswith("gemma3."))
+VALUES = st.one_of(st.none(), st.integers(-(2**63), 2**64), st.floats(), st.booleans(), st.text(max_size=20), st.lists(st.integers(), max_size=8), st.just(np.zeros(3)))
+
+
+@settings(max_examples=200, deadline=1000)
+@given(st.dictionaries(st.sampled_from([*KEYS, "gemma3.rope.scaling.type", "gemma3.rope.scaling.factor", "gemma3.logit_scale"]), VALUES, min_size=1))
+def test_any_metadata_gives_a_program_or_a_model_error(changes: dict) -> None:
+    message = ""
+    try:
+        lower(spec_from(GEMMA3.metadata | changes, GEMMA3.shapes, GEMMA3.read), GEMMA3.shapes)
+    except ModelError as error:
+        message = str(error)
+    assert message.isprintable()
