@@ -1,0 +1,36 @@
+"""Metadata of small vocabularies for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgerun.text.bpe import _ALPHABET
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
+MERGES = (
+    *("h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "Ġwor l", "Ġworl d"),
+    *("Ġ Ġ", "ĠĠ ĠĠ", "Ã ©", "i n", "in g", "a a", "aa aa"),
+)
+
+
+def bpe(pairs: tuple[str, ...] = MERGES, specials: dict[str, int] | None = None, **more: Any) -> dict[str, Any]:
+    """Byte-level BPE: the 256 bytes, what the pairs to merge make, the special tokens by text and type. more: `tokenizer.ggml.*`."""
+    specials = {"<|end|>": CONTROL, "<|start|>": USER_DEFINED} if specials is None else specials
+    tokens = [*_ALPHABET, *dict.fromkeys(merge.replace(" ", "") for merge in pairs), *specials]
+    types = [NORMAL] * (len(tokens) - len(specials)) + list(specials.values())
+    fields = {"model": "gpt2", "pre": "gpt-2", "tokens": tokens, "token_type": types, "merges": list(pairs)}
+    return {f"tokenizer.ggml.{key}": value for key, value in {**fields, **more}.items() if value is not None}
+
+
+PIECES = {"▁": -3.0, "a": -4.0, "b": -4.5, "c": -5.0, "ab": -1.0, "bc": -0.5, "abc": -2.0}
+PIECES |= {"▁a": -2.5, "▁ab": -1.5, "▁▁": -6.0, "é": -7.0}
+
+
+def spm(pieces: dict[str, float] | None = None, specials: dict[str, int] | None = None, **more: Any) -> dict[str, Any]:
+    """SentencePiece: <unk>, <s>, </s>, 256 byte tokens, the special tokens by text and type, pieces by text and score."""
+    pieces, specials = PIECES if pieces is None else pieces, specials or {}
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *specials, *pieces]
+    types = [UNKNOWN, CONTROL, CONTROL] + [BYTE] * 256 + list(specials.values()) + [NORMAL] * len(pieces)
+    scores = [0.0] * (len(tokens) - len(pieces)) + list(pieces.values())
+    fields = {"model": "llama", "tokens": tokens, "token_type": types, "scores": scores}
+    return {f"tokenizer.ggml.{key}": value for key, value in {**fields, **more}.items() if value is not None}
