@@ -1,0 +1,424 @@
+"""What a program imports: load() -> LLM, and what works without a loaded model. Re-exported by `edgerun`, fetched on first use.
+
+Knows the way of a model through the house: hub -> gguf -> models -> graph -> backend -> session, and text on both ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from edgerun import machine
+from edgerun.backends.executor import Executor, MemoryPlan
+from edgerun.blueprint import Blueprint, Options
+from edgerun.engine.fit import Fit, check_context, default_context, fit
+from edgerun.engine.kvcache import pages_for
+from edgerun.errors import ResourceError, TokenizerError, UsageError
+from edgerun.gguf import Metadata, open_gguf
+from edgerun.stream import Reply, Stream
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgerun.engine.sampling import Sampling
+    from edgerun.engine.stats import Stats
+    from edgerun.models.spec import Spec
+    from edgerun.text.template import ChatTemplate, Rendered
+    from edgerun.text.tokenizer import Tokenizer
+
+Message = Mapping[str, Any]
+Ref = str | PathLike[str]
+Progress = Callable[[str, int, int | None], None]   # (download, weights or kernels; done; of how many, None when not known)
+
+# Where a model file says how it wants to be sampled (llama.cpp's names).
+_SAMPLING_KEYS = {
+    "temperature": "temp", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "repeat_penalty": "penalty_repeat", "repeat_last_n": "penalty_last_n",
+}  # fmt: skip
+
+
+def load(
+    ref: Ref,
+    *,
+    context: int | None = None,
+    threads: int | None = None,
+    backend: str = "auto",
+    numerics: str = "fast",
+    kv: str = "f16",
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> LLM:
+    """Load a model: a path, a catalogue name, `hf:user/repo[:quant]` or a URL, which is downloaded once.
+
+    context: positions of text it can hold; default the trained context, at most 8192, or what fits in memory.
+    threads: default one per fast core this process may use; more than can run at once are not started.
+    backend: auto, cpu, or reference (NumPy in float64: slow and true). numerics: fast, or exact (float32 from
+    dequantized weights). kv: f16 or f32 key/value memory. chunk: prompt rows per step, for measurements; changes no result.
+    progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces).
+
+    UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be
+    used, ResourceError when it does not fit in memory; all before any weight is read.
+
+    >>> with load("smollm2:135m", context=512) as llm:
+    ...     llm.spec.architecture, llm.context
+    ('llama', 512)
+    """
+    begun = perf_counter()
+    options = Options(backend, numerics, kv)
+    use = machine.threads(threads)
+    if chunk is not None and chunk < 1:
+        raise UsageError(f"chunk must be at least 1, not {chunk}")
+    if context is not None:
+        check_context(context)
+    phases = _Phases(progress)
+    path = _resolve(ref, phases)
+    with ExitStack() as opened:
+        blueprint = Blueprint.of(opened.enter_context(open_gguf(path)), options)
+        sampling = _sampling(ref, blueprint.file.metadata, phases.notes)
+        found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory())
+        executor = blueprint.compile(pages_for(found.context), use.count, phases)
+        opened.callback(executor.close)
+        llm = LLM(blueprint, found, executor, use, sampling, chunk)
+        opened.pop_all()
+    llm.warnings[:0] = phases.notes
+    llm._compile_seconds = phases.compile_seconds
+    llm._load_seconds = perf_counter() - begun - phases.compile_seconds
+    return llm
+
+
+def load_tokenizer(ref: Ref) -> Tokenizer:
+    """The tokenizer of a model, also from a file that holds nothing but a vocabulary.
+
+    >>> load_tokenizer("smollm2:135m").encode("Hello world")
+    [19556, 905]
+    """
+    from edgerun.text.tokenizer import tokenizer_from
+
+    with open_gguf(_resolve(ref)) as file:
+        return tokenizer_from(file.metadata)
+
+
+def render_template(
+    source: str, messages: Sequence[Message], tools: Sequence[Any] | None = None, bos_token: str = "", eos_token: str = "", **template_kwargs: Any
+) -> str:
+    """A chat template (Jinja, as in a model's tokenizer_config.json) applied to messages, without a model.
+
+    TemplateError when it cannot be parsed, fails, or exceeds its bounds of time, memory or size.
+
+    >>> render_template("{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\\n{% endfor %}", [{"role": "user", "content": "Hi"}], bos_token="<s>")
+    '<s>[user] Hi\\n'
+    """
+    from edgerun.text import template
+
+    return template.render_template(source, messages, tools, bos_token, eos_token, **template_kwargs)
+
+
+def memory_plan(ref: Ref, context: int | None = None, *, backend: str = "auto", numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
+    """What loading a model with this context (default: the one of `load`) would need in memory, without loading it.
+
+    >>> memory_plan("smollm2:135m", context=2048).kv
+    47185920
+    """
+    options = Options(backend, numerics, kv)
+    with open_gguf(_resolve(ref)) as file:
+        blueprint = Blueprint.of(file, options)
+        return blueprint.plan(pages_for(default_context(blueprint.spec.context) if context is None else check_context(context)))
+
+
+class LLM:
+    """A loaded model with one text in its memory. Made by `load`; a context manager. One thread at a time.
+
+    spec: the architecture; metadata: of the file; context: positions of text; plan: the memory it takes; threads: how many
+    and why; sampling: the defaults of this model; stats: of the latest answer; warnings: lines the user should see.
+    """
+
+    def __init__(
+        self, blueprint: Blueprint, found: Fit, executor: Executor, threads: machine.Threads, sampling: Sampling, chunk: int | None
+    ) -> None:
+        from edgerun.engine.session import Session
+
+        self.path: Path = blueprint.file.path
+        self.spec: Spec = blueprint.spec
+        self.metadata: Metadata = blueprint.file.metadata
+        self.context = found.context
+        self.plan = found.plan
+        self.threads = threads
+        self.sampling = sampling
+        self.session = Session(executor, found.context, chunk)
+        self.warnings = [line for line in (found.warning, threads.warning) if line]
+        self._file = blueprint.file
+        self._load_seconds = self._compile_seconds = 0.0
+        self._read_bandwidth: float | None = None
+        self._closed = False
+
+    # ---- text --------------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Text to ids and back. TokenizerError when the vocabulary makes no sense, or is not that of the weights."""
+        from edgerun.text.tokenizer import tokenizer_from
+
+        tokenizer = tokenizer_from(self.metadata)
+        if tokenizer.n_vocab != self.spec.n_vocab:
+            raise TokenizerError(f"{str(self.path)!a}: the vocabulary has {tokenizer.n_vocab} tokens, the weights are for {self.spec.n_vocab}")
+        if tokenizer.warning:
+            self.warnings.append(tokenizer.warning)
+        return tokenizer
+
+    @functools.cached_property
+    def template(self) -> ChatTemplate:
+        """The chat template of the file, or one chosen by the model's name, with a warning."""
+        from edgerun.text.template import template_for
+
+        template, warning = template_for(self.metadata, self.tokenizer)
+        if warning:
+            self.warnings.append(warning)
+        return template
+
+    def render_chat(
+        self, messages: Sequence[Message], tools: Sequence[Any] | None = None, add_generation_prompt: bool = True, **template_kwargs: Any
+    ) -> str:
+        """The prompt that `chat` makes of messages, as text.
+
+        >>> from edgerun import load
+        >>> with load("smollm2:135m") as llm:
+        ...     print(llm.render_chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]))
+        <|im_start|>system
+        Be brief.<|im_end|>
+        <|im_start|>user
+        Hi<|im_end|>
+        <|im_start|>assistant
+        <BLANKLINE>
+        """
+        return self._render(messages, tools, add_generation_prompt, template_kwargs).text
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Any] | None, add_generation_prompt: bool, template_kwargs: Mapping[str, Any]) -> Rendered:
+        return self.template.render(list(messages), tools=tools, add_generation_prompt=add_generation_prompt, **template_kwargs)
+
+    # ---- answers -----------------------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        max_tokens: int | None = None,
+        stop: str | Iterable[str] = (),
+        echo: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+        **sampling: Any,
+    ) -> Stream:
+        """Continue a text, without a chat template. The pieces of text come as they are made.
+
+        prompt: text, in which special tokens are plain text, or token ids. max_tokens: default until the model ends or the
+        context is full. stop: strings that end the answer and are not part of it. echo: give the prompt first.
+        on_progress(done, total): called while the prompt is evaluated. sampling: fields of `Sampling`, as temperature=0.0;
+        the rest is as in `self.sampling`. UsageError at once for a prompt longer than the context.
+
+        >>> from edgerun import load
+        >>> with load("smollm2:135m") as llm:
+        ...     for piece in llm.generate("The capital of France is", max_tokens=2, temperature=0.0):
+        ...         print(piece, end="")
+         Paris.
+        """
+        ids = self.tokenizer.encode_pieces([(prompt, False)]) if isinstance(prompt, str) else list(prompt)
+        text = (prompt if isinstance(prompt, str) else self.tokenizer.decode(ids)) if echo else ""
+        return self._answer(ids, max_tokens, stop, on_progress, sampling, echo=text)
+
+    @overload
+    def chat(self, messages: Sequence[Message], *, stream: Literal[False] = False, tools: Sequence[Any] | None = None, max_tokens: int | None = None,
+             stop: str | Iterable[str] = (), template_kwargs: Mapping[str, Any] | None = None,
+             on_progress: Callable[[int, int], None] | None = None, **sampling: Any) -> Reply: ...  # fmt: skip
+
+    @overload
+    def chat(self, messages: Sequence[Message], *, stream: Literal[True], tools: Sequence[Any] | None = None, max_tokens: int | None = None,
+             stop: str | Iterable[str] = (), template_kwargs: Mapping[str, Any] | None = None,
+             on_progress: Callable[[int, int], None] | None = None, **sampling: Any) -> Stream: ...  # fmt: skip
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        stream: bool = False,
+        tools: Sequence[Any] | None = None,
+        max_tokens: int | None = None,
+        stop: str | Iterable[str] = (),
+        template_kwargs: Mapping[str, Any] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        **sampling: Any,
+    ) -> Reply | Stream:
+        """Answer the last of `messages` ({"role": ..., "content": ...}); what the memory holds already is not evaluated again.
+
+        stream: give the pieces as they are made (each knows its kind, text or reasoning; `.reply` holds all of it) instead
+        of the whole Reply. tools: JSON schemas for the template; calls come in `reply.tool_calls`, nothing is run.
+        template_kwargs: further variables of the template. The rest is as in `generate`.
+
+        >>> from edgerun import load
+        >>> with load("smollm2:135m") as llm:
+        ...     reply = llm.chat([{"role": "user", "content": "Say hello."}], max_tokens=64, temperature=0.0)
+        >>> reply.text[:5], reply.finish_reason
+        ('Hello', 'stop')
+        """
+        from edgerun.text.reasoning import ReasoningSplitter
+
+        rendered = self._render(messages, tools, True, template_kwargs or {})
+        ids = self.tokenizer.encode_pieces(rendered.pieces)
+        splitter = ReasoningSplitter.of(self.template.source, rendered.text)
+        answer = self._answer(ids, max_tokens, stop, on_progress, sampling, splitter=splitter, tools=bool(tools))
+        if stream:
+            return answer
+        for _ in answer:
+            pass
+        return answer.reply
+
+    def _answer(
+        self,
+        ids: list[int],
+        max_tokens: int | None,
+        stop: str | Iterable[str],
+        on_progress: Callable[[int, int], None] | None,
+        sampling: Mapping[str, Any],
+        **stream: Any,
+    ) -> Stream:
+        from edgerun.engine.sampling import Sampler
+        from edgerun.engine.stopping import StopStrings
+
+        self._check_open()
+        stops = StopStrings([stop] if isinstance(stop, str) else list(stop))
+        sampler = Sampler(_overridden(self.sampling, sampling))
+        tokens = self.session.generate(ids, sampler, max_tokens, self.tokenizer.eog, on_progress)
+        stats = self.session.stats
+        stats.load_seconds, stats.compile_seconds = self._load_seconds, self._compile_seconds
+        stats.bytes_per_token, stats.read_bandwidth = self.plan.weights, self._read_bandwidth
+        return Stream(tokens, stats, self.tokenizer.detokenizer(), stops, **stream)
+
+    # ---- numbers -----------------------------------------------------------------------------------------------------
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Logits of every position of `ids`, which are taken as they are: float32 [len(ids), n_vocab], from an empty memory.
+
+        UsageError for more ids than the context holds, ResourceError when the result would not fit in memory.
+
+        >>> from edgerun import load
+        >>> with load("smollm2:135m") as llm:
+        ...     llm.logits(llm.tokenizer.encode("Hello world")).shape
+        (2, 49152)
+        """
+        import numpy as np
+
+        self._check_open()
+        need, free = 4 * len(ids) * self.spec.n_vocab, machine.memory().available
+        rows = self.session.logits(ids)
+        if need > free:
+            raise ResourceError(f"not enough memory: logits of {len(ids)} tokens take {need / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; ask for fewer at a time")
+        result, done = np.empty((len(ids), self.spec.n_vocab), np.float32), 0
+        for part in rows:
+            result[done : done + len(part)] = part
+            done += len(part)
+        return result
+
+    @property
+    def stats(self) -> Stats:
+        """Counts and times of the latest answer."""
+        return self.session.stats
+
+    def measure_bandwidth(self) -> float:
+        """Measure what this machine reads from memory, in bytes per second, for `stats` of the latest and of later answers.
+
+        Takes about 0.3 s once, and 256 MB for that time.
+        """
+        if self._read_bandwidth is None:
+            self._read_bandwidth = machine.read_bandwidth(max(self.threads.count, machine.threads().count))
+        self.stats.read_bandwidth = self._read_bandwidth
+        return self._read_bandwidth
+
+    def describe(self) -> dict[str, Any]:
+        """What is loaded and how it runs, by name, ready for JSON."""
+        return {
+            "file": str(self.path),
+            "architecture": self.spec.architecture,
+            "context": self.context,
+            "trained_context": self.spec.context,
+            "threads": self.threads.count,
+            "threads_reason": self.threads.reason,
+            "memory": dataclasses.asdict(self.plan) | {"total": self.plan.total},
+            "sampling": dataclasses.asdict(self.sampling),
+        }
+
+    # ---- life --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give back memory and threads. Calling it twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self.session.executor.close()
+            self._file.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this model is closed; load it again")
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+# ---- options -----------------------------------------------------------------------------------------------------------
+
+
+class _Phases:
+    """Passes on how far loading is, keeps the notes of a download, and measures how long kernels are compiled."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress or (lambda what, done, of: None)
+        self._compiling_since: float | None = None
+        self.compile_seconds = 0.0
+        self.notes: list[str] = []
+
+    def __call__(self, what: str, done: int, of: int | None) -> None:
+        if what == "kernels":
+            now = perf_counter()
+            self._compiling_since = now if self._compiling_since is None else self._compiling_since
+            self.compile_seconds = now - self._compiling_since
+        self._progress(what, done, of)
+
+
+def _resolve(ref: Ref, phases: _Phases | None = None) -> Path:
+    """The file of a model, downloaded if need be. A PathLike is never taken for a name."""
+    from edgerun.hub import resolve
+
+    if isinstance(ref, PathLike):
+        return Path(ref)
+    phases = phases or _Phases(None)
+    return resolve(ref, progress=lambda done, of, name: phases("download", done, of), note=phases.notes.append)
+
+
+def _sampling(ref: Ref, metadata: Metadata, notes: list[str]) -> Sampling:
+    """The defaults of a model: the catalogue's, else the file's, else ours. What makes no sense in a file is noted and left out."""
+    from edgerun.engine.sampling import Sampling
+    from edgerun.hub import entry_of
+
+    sampling = Sampling()
+    for ours, theirs in _SAMPLING_KEYS.items():
+        key = f"general.sampling.{theirs}"
+        if (value := metadata.float(key, None)) is not None:
+            try:
+                sampling = _overridden(sampling, {ours: value})
+            except UsageError as error:
+                notes.append(f"{key} of the model file is left out: {error}")
+    entry = entry_of(ref) if isinstance(ref, str) else None
+    return _overridden(sampling, entry.sampling if entry else {})
+
+
+def _overridden(sampling: Sampling, fields: Mapping[str, Any]) -> Sampling:
+    known = [field.name for field in dataclasses.fields(sampling)]
+    if unknown := set(fields).difference(known):
+        raise UsageError(f"{', '.join(sorted(unknown))}: not an option of sampling; these are {', '.join(known)}")
+    return dataclasses.replace(sampling, **fields)

@@ -1,0 +1,77 @@
+"""A model file that was understood but not loaded: what to compute, on which backend, and what that will take."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from edgerun.backends.executor import Executor, MemoryPlan
+from edgerun.errors import UsageError
+from edgerun.gguf import GGUF
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgerun.graph.program import Program
+    from edgerun.models import Spec
+
+MAX_ROWS = 512   # rows of one step
+_BACKENDS = {"auto": "cpu", "cpu": "cpu", "reference": "reference"}
+_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact"), "kv": ("f16", "f32")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compute: see `edgerun.load`. UsageError for a value that is not known."""
+
+    backend: str = "auto"
+    numerics: str = "fast"
+    kv: str = "f16"
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """An open model file with its spec and program."""
+
+    file: GGUF
+    spec: Spec
+    program: Program
+    options: Options
+
+    @classmethod
+    def of(cls, file: GGUF, options: Options) -> Blueprint:
+        """Read what the file says about the model. ModelError when it is not a model that edgerun computes."""
+        from edgerun.formats import by_id
+        from edgerun.graph.lower import lower
+        from edgerun.models import spec_from
+
+        def read(name: str) -> np.ndarray:
+            tensor = file.tensors[name]
+            return by_id(tensor.type).dequantize(tensor.read()).reshape(tensor.shape)
+
+        shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+        spec = spec_from(file.metadata, shapes, read)
+        return cls(file, spec, lower(spec, shapes), options)
+
+    def plan(self, pages: int) -> MemoryPlan:
+        """What the model needs with that many pages of key/value memory."""
+        o = self.options
+        return self._backend.plan(self.program, self.file.tensors, pages=pages, max_rows=MAX_ROWS, numerics=o.numerics, kv=o.kv)
+
+    def compile(self, pages: int, threads: int, progress: Any = None) -> Executor:
+        """Load the model and make it ready to run."""
+        o = self.options
+        return self._backend.compile(
+            self.program, self.file.tensors, pages=pages, max_rows=MAX_ROWS, threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
+        )
+
+    @property
+    def _backend(self) -> ModuleType:
+        return importlib.import_module(f"edgerun.backends.{_BACKENDS[self.options.backend]}")

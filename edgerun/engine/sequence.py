@@ -1,0 +1,39 @@
+"""One sequence: its tokens, how many of them are in memory, and in which pages. Knows no executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgerun.backends.executor import PAGE
+from edgerun.engine.kvcache import PagePool, pages_for
+
+
+@dataclass
+class Sequence:
+    """tokens[:done] are in memory, the rest waits to be evaluated; position p lives in page pages[p // PAGE].
+
+    Logits are asked for from position `wanted` on.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    wanted: int = 0
+    done: int = 0
+    pages: list[int] = field(default_factory=list)
+
+    @property
+    def pending(self) -> int:
+        """Tokens that wait to be evaluated."""
+        return len(self.tokens) - self.done
+
+    def grow(self, pool: PagePool, length: int) -> None:
+        """Hold the pages of positions done:length, ready to be written. ResourceError when the pool has none left."""
+        while len(self.pages) < pages_for(length):
+            self.pages.append(pool.acquire())
+        assert all(pool.references[page] == 1 for page in self.pages[self.done // PAGE :]), "a shared page is never written"
+
+    def cut(self, pool: PagePool, length: int) -> None:
+        """Forget everything from position `length` on and give its pages back."""
+        self.done = min(self.done, length)
+        del self.tokens[length:]
+        while len(self.pages) > pages_for(self.done):
+            pool.release(self.pages.pop())

@@ -1,0 +1,166 @@
+"""One sequence on one executor: prompt ids in, generated ids out. Knows token ids only.
+
+What is in memory stays there: the next prompt is evaluated from where it differs. An exception at any point, Ctrl-C
+included, leaves the session usable: a token counts as in memory only after the step that evaluated it returned.
+A session serves one thread and one answer at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Sequence as Ids
+from time import perf_counter
+
+import numpy as np
+
+from edgerun.backends.executor import Executor
+from edgerun.engine.kvcache import PagePool
+from edgerun.engine.scheduler import Scheduler, batch_of
+from edgerun.engine.sequence import Sequence
+from edgerun.engine.stats import Stats
+from edgerun.errors import UsageError
+from edgerun.machine import peak_memory
+
+Sample = Callable[[np.ndarray, int, Ids[int]], int]   # (logits float32 [n_vocab], position, tokens so far) -> token id
+Progress = Callable[[int, int], None]                 # (prompt tokens in memory, prompt tokens)
+
+_LOGITS_BYTES = 64 << 20   # most logits of one step when all of them are asked for
+
+
+class Session:
+    """A sequence of at most `context` positions. `stats` are those of the latest answer.
+
+    chunk: rows of prompt per step; None follows the measured speed. It changes no result.
+    """
+
+    def __init__(self, executor: Executor, context: int, chunk: int | None = None) -> None:
+        self.executor = executor
+        self.context = context
+        self.chunk = chunk
+        self.pool = PagePool(executor.pages)
+        self.scheduler = Scheduler(executor.max_rows, chunk)
+        self.sequence = Sequence()
+        self.stats = Stats()
+
+    @property
+    def tokens(self) -> list[int]:
+        """The token ids in memory."""
+        return self.sequence.tokens[: self.sequence.done]
+
+    def generate(
+        self,
+        prompt: Ids[int],
+        sampler: Sample,
+        max_tokens: int | None = None,
+        eog: Collection[int] = (),
+        on_progress: Progress | None = None,
+    ) -> Iterator[int]:
+        """Continue `prompt`; the ids come as they are made, without the one of `eog` that ends them.
+
+        Ends after max_tokens, or when the context is full, or at a token of eog: `stats.finish_reason` says which. on_progress is
+        called before the first and after every step of the prompt. UsageError at once for an empty or too long prompt, or for an
+        id that the model does not have.
+        """
+        self._check(prompt)
+        if max_tokens is not None and max_tokens < 0:
+            raise UsageError(f"max_tokens must not be negative, got {max_tokens}; leave it out to go on until the end")
+        if not len(prompt):
+            raise UsageError("the prompt is empty and the model has no token to begin a text with; give at least one token")
+        self.stats = Stats(prompt_tokens=len(prompt))
+        return self._generate(list(prompt), sampler, max_tokens, frozenset(eog), on_progress or (lambda done, total: None), self.stats, perf_counter())
+
+    def logits(self, ids: Ids[int]) -> Iterator[np.ndarray]:
+        """Logits of every position of `ids`, in memory emptied before: float32 [some rows, n_vocab], each valid until the next."""
+        self._check(ids)
+        return self._logits(list(ids))
+
+    def rewind(self, length: int = 0) -> None:
+        """Forget the tokens in memory from position `length` on."""
+        old = self.sequence
+        old.cut(self.pool, min(length, old.done))
+        self.pool.recount([old.pages])
+        self.sequence = Sequence(old.tokens, done=old.done, pages=old.pages)   # an answer that still runs notices
+
+    def _generate(
+        self, prompt: list[int], sampler: Sample, max_tokens: int | None, eog: frozenset[int], on_progress: Progress, stats: Stats, asked: float
+    ) -> Iterator[int]:
+        room = self.context - len(prompt) + 1   # the last token needs no place: nothing comes after it
+        limit = room if max_tokens is None else min(room, max_tokens)
+        try:
+            sequence = self._begin(prompt, wanted=len(prompt) - 1)
+            stats.cached_tokens = sequence.done
+            logits, clock = None, perf_counter()
+            while stats.generated_tokens < limit:
+                if logits is None:
+                    logits = self._prefill(sequence, on_progress)
+                    stats.prefill_seconds = perf_counter() - clock
+                else:
+                    logits = self._step(sequence, self.scheduler)
+                token = sampler(logits[-1], len(sequence.tokens), sequence.tokens)
+                if token in eog:
+                    stats.finish_reason = "stop"
+                    return
+                sequence.tokens.append(token)
+                now = perf_counter()
+                if stats.generated_tokens:
+                    stats.token_seconds.append(now - clock)
+                else:
+                    stats.ttft_seconds = now - asked
+                stats.generated_tokens += 1
+                clock = now
+                yield token
+                if sequence is not self.sequence:
+                    raise UsageError("this answer cannot go on: its session has begun another one")
+            stats.finish_reason = "length"
+            stats.context_full = stats.generated_tokens == room
+        finally:
+            stats.finish_reason = stats.finish_reason or "cancelled"
+            stats.peak_rss = peak_memory()
+
+    def _logits(self, ids: list[int]) -> Iterator[np.ndarray]:
+        rows = _LOGITS_BYTES // (4 * self.executor.n_vocab)
+        scheduler = Scheduler(max(1, min(self.executor.max_rows, rows)), self.chunk)
+        sequence = self._begin(ids, wanted=0)
+        while sequence.pending:
+            yield self._step(sequence, scheduler)
+            if sequence is not self.sequence:
+                raise UsageError("these logits cannot go on: their session has begun something else")
+
+    def _check(self, ids: Ids[int]) -> None:
+        if len(ids) > self.context:
+            raise UsageError(f"the prompt has {len(ids)} tokens, the context {self.context}; use -c {len(ids)} or more, or a shorter prompt")
+        bad = next((i for i in ids if not 0 <= i < self.executor.n_vocab), None)
+        if bad is not None:
+            raise UsageError(f"token id {bad} is not in the vocabulary of {self.executor.n_vocab} tokens")
+
+    def _begin(self, tokens: list[int], wanted: int) -> Sequence:
+        """A new sequence of `tokens` that keeps the pages of what it shares with the one in memory."""
+        self.rewind(min(_common(self.tokens, tokens), wanted))   # the logits that are wanted have to be computed
+        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages)
+        return self.sequence
+
+    def _prefill(self, sequence: Sequence, on_progress: Progress) -> np.ndarray:
+        total = len(sequence.tokens)
+        on_progress(sequence.done, total)
+        while sequence.pending:
+            logits = self._step(sequence, self.scheduler)
+            on_progress(sequence.done, total)
+        return logits
+
+    def _step(self, sequence: Sequence, scheduler: Scheduler) -> np.ndarray:
+        """Evaluate the rows the scheduler chooses; logits of those of them that are wanted, float32 [m, n_vocab]."""
+        turns = scheduler.next([sequence])
+        for turn in turns:
+            turn.sequence.grow(self.pool, turn.stop)
+        batch = batch_of(turns)
+        begun = perf_counter()
+        logits = self.executor.step(batch)
+        scheduler.took(len(batch.tokens), perf_counter() - begun)
+        for turn in turns:
+            turn.sequence.done = turn.stop
+        return logits
+
+
+def _common(a: list[int], b: list[int]) -> int:
+    """Length of the longest common prefix."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

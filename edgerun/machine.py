@@ -1,0 +1,241 @@
+"""What this machine lets one process use: cores and memory, as the kernel and its control groups say. Knows no model.
+
+Everything is read from /proc and /sys at the moment of asking; a file that is missing or makes no sense sets no limit.
+`root` moves both folders elsewhere (tests, or a look into another container).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edgerun.errors import UsageError
+
+_ROOT = Path("/")
+_BANDWIDTH_BYTES = 256 << 20
+_BANDWIDTH_PASSES = 6
+_UNLIMITED = 1 << 60   # control groups of version 1 write "no limit" as the largest multiple of a page
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many threads to use, why that many, and a line for the user where more were asked for."""
+
+    count: int
+    reason: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that can be had now without pushing anything out, and what sets the limit."""
+
+    available: int
+    reason: str
+
+
+def threads(asked: int | None = None, root: Path = _ROOT) -> Threads:
+    """How many threads to compute with: `asked`, but never more than can run at the same time, else one per fast core.
+
+    More threads than the affinity mask or the quota lets run only wait for each other, so the number is capped there.
+    UsageError when `asked` is not positive.
+    """
+    if asked is not None and asked < 1:
+        raise UsageError(f"threads must be at least 1, not {asked}; leave -t out to use every fast core")
+    cpus = _affinity(root)
+    limit, reason = len(cpus), f"{_count(len(cpus), 'core')} allowed to this process"
+    quota = cpu_quota(root)
+    if quota is not None and max(1, int(quota)) < limit:
+        limit, reason = max(1, int(quota)), f"control group quota of {quota:g} cores"
+    if asked is not None and asked > limit:
+        return Threads(limit, reason, f"using {limit} of the {asked} threads asked for: {reason}")
+    if asked is not None:
+        return Threads(asked, "as asked")
+    fast = _fast_cores(cpus, root)
+    if len(fast) < limit:
+        return Threads(len(fast), f"{_count(len(fast), 'fast physical core')} of {_count(len(cpus), 'logical one')}")
+    return Threads(limit, reason)
+
+
+def cpu_quota(root: Path = _ROOT) -> float | None:
+    """Cores' worth of time that the control groups grant (cgroup-v2 cpu.max, v1 cpu.cfs_quota_us), None without a limit."""
+    shares = []
+    for folder in _groups("cpu", root):
+        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        if not quota:
+            quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+        if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
+            shares.append(int(quota) / int(period))
+    return min(shares, default=None)
+
+
+def memory(root: Path = _ROOT) -> Memory:
+    """Memory that can be had now: the smaller of what the machine and what each control group above us has left."""
+    found = [Memory(_machine_memory(root), "free memory of this machine")]
+    for folder in _groups("memory", root):
+        left = _left_in_group(folder)
+        if left is not None:
+            found.append(Memory(left, "limit of the control group"))
+    return min(found, key=lambda m: m.available)
+
+
+def peak_memory(root: Path = _ROOT) -> int:
+    """Most bytes this process has had resident at once."""
+    # ru_maxrss survives exec, so a small process started by a large one would report the large one.
+    peak = _fields(root / "proc/self/status").get("VmHWM")
+    if peak is not None:
+        return peak * 1024
+    import resource
+    import sys
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def read_bandwidth(threads: int) -> float:
+    """Bytes per second that this many threads read from memory together: the best of a few passes over 256 MB."""
+    from concurrent.futures import ThreadPoolExecutor
+    from time import perf_counter
+
+    import numpy as np
+
+    # Larger than most caches; a small machine must be able to spare it.
+    words = min(_BANDWIDTH_BYTES, memory().available // 4) // 8 // threads
+    parts = [np.ones(max(words, 1), np.int64) for _ in range(threads)]
+    best = float("inf")
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(_BANDWIDTH_PASSES):
+            begun = perf_counter()
+            list(pool.map(np.bitwise_or.reduce, parts))   # NumPy lets go of the interpreter meanwhile
+            best = min(best, perf_counter() - begun)
+    return sum(part.nbytes for part in parts) / best
+
+
+# ---- cores ----------------------------------------------------------------------------------------------------------
+
+
+def _affinity(root: Path) -> frozenset[int]:
+    """The CPUs this process may run on; those of /sys when looking elsewhere than at this machine."""
+    if root != _ROOT:
+        online = _cpu_list(_text(root / "sys/devices/system/cpu/online"))
+        return online or frozenset({0})
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _fast_cores(cpus: frozenset[int], root: Path) -> frozenset[int]:
+    """One CPU of each physical core among `cpus`, efficiency cores left out; all of `cpus` where /sys does not tell."""
+    system = root / "sys/devices/system/cpu"
+    fast = cpus & _cpu_list(_text(root / "sys/devices/cpu_core/cpus")) or cpus   # Intel names its performance cores
+    capacity = {cpu: _integer(_text(system / f"cpu{cpu}/cpu_capacity")) or 0 for cpu in fast}
+    most = max(capacity.values())
+    fast = frozenset(cpu for cpu in fast if 2 * capacity[cpu] > most or not most)
+
+    def core(cpu: int) -> int:
+        siblings = _text(system / f"cpu{cpu}/topology/core_cpus_list") or _text(system / f"cpu{cpu}/topology/thread_siblings_list")
+        return min(_cpu_list(siblings) & fast, default=cpu)
+
+    return frozenset(core(cpu) for cpu in fast)
+
+
+def _cpu_list(text: str) -> frozenset[int]:
+    """CPUs of a kernel list such as 0-3,8; nothing when it makes no sense."""
+    cpus: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) > 1 << 16:
+            return frozenset()
+        cpus.update(range(int(first), int(last or first) + 1))
+    return frozenset(cpus)
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+
+def _machine_memory(root: Path) -> int:
+    """MemAvailable, or all of the machine's memory where the system does not count it."""
+    info = _fields(root / "proc/meminfo")
+    kilobytes = info.get("MemAvailable", info.get("MemTotal"))
+    if kilobytes is not None:
+        return kilobytes * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _left_in_group(folder: Path) -> int | None:
+    """Bytes left below the limit of one memory group. File cache counts as left: the kernel drops it when asked for more."""
+    # memory.high is where the kernel begins to slow a group down, so it is as good as a limit.
+    names = ("memory.max", "memory.high", "memory.limit_in_bytes")
+    limits = [limit for name in names if (limit := _integer(_text(folder / name))) is not None and limit < _UNLIMITED]
+    if not limits:
+        return None
+    used = _integer(_text(folder / "memory.current") or _text(folder / "memory.usage_in_bytes")) or 0
+    stat = _fields(folder / "memory.stat")
+    cache = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("inactive_file", "active_file"))
+    return max(0, min(limits) - max(0, used - cache))
+
+
+# ---- control groups -------------------------------------------------------------------------------------------------
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """Folders of the control groups this process is in for one controller (version 1 or 2), innermost first."""
+    for mount, top, path in _memberships(controller, root):
+        try:
+            inside = PurePosixPath(path).relative_to(top)
+        except ValueError:   # the mount shows another part of the tree, as in a container: its top is our group
+            inside = PurePosixPath(".")
+        if ".." in inside.parts:
+            inside = PurePosixPath(".")
+        folder = root / mount.lstrip("/") / inside
+        bottom = root / mount.lstrip("/")
+        if not folder.is_dir():
+            folder = bottom
+        yield folder
+        while folder != bottom:
+            folder = folder.parent
+            yield folder
+
+
+def _memberships(controller: str, root: Path) -> Iterator[tuple[str, str, str]]:
+    """(mount point, what of the tree is mounted there, our group's path in the tree) for each hierarchy of a controller."""
+    ours = {}
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        ours.update(dict.fromkeys(names.split(","), path))   # version 2 has an empty name
+    for line in _text(root / "proc/self/mountinfo").splitlines():
+        left, _, right = line.partition(" - ")
+        place, kind = left.split(), right.split()
+        if len(place) < 5 or len(kind) < 3:
+            continue
+        if kind[0] == "cgroup2" and "" in ours:
+            yield place[4], place[3], ours[""]
+        elif kind[0] == "cgroup" and controller in kind[2].split(",") and controller in ours:
+            yield place[4], place[3], ours[controller]
+
+
+# ---- files of the kernel --------------------------------------------------------------------------------------------
+
+
+def _text(path: Path) -> str:
+    """The content of a small kernel file without surrounding space; empty when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Lines `name: 12 kB` or `name 12` as numbers by name."""
+    rows = (line.replace(":", " ").split() for line in _text(path).splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdecimal()}
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")

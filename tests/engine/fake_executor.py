@@ -1,0 +1,72 @@
+"""An executor without a model: its logits are a hash of every token it reads back through the page tables.
+
+Pages hold (token, position) pairs, and every read checks the position, so a wrong table, position or order fails here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from edgerun.backends.executor import PAGE, Batch
+
+
+class FakeExecutor:
+    def __init__(self, pages: int = 8, n_vocab: int = 50, max_rows: int = 64) -> None:
+        self.pages = pages
+        self.n_vocab = n_vocab
+        self.max_rows = max_rows
+        self.memory = np.full((pages, PAGE, 2), -1, np.int64)
+        self.steps: list[int] = []
+        self.interrupt_at: int | None = None   # row before which a step is interrupted, counted over all steps
+        self.closed = False
+
+    def step(self, batch: Batch) -> np.ndarray:
+        rows = len(batch.tokens)
+        assert 0 < rows <= self.max_rows
+        assert {a.dtype for a in (batch.tokens, batch.positions, batch.sequences, batch.tables, batch.outputs)} == {np.dtype(np.int32)}
+        assert len(batch.positions) == len(batch.sequences) == rows
+        assert (np.diff(batch.outputs) > 0).all()
+        assert (np.diff(batch.sequences) >= 0).all()
+        self.steps.append(rows)
+        asked, logits = set(batch.outputs.tolist()), []
+        for row in range(rows):
+            if self.interrupt_at is not None:
+                if self.interrupt_at == 0:
+                    self.interrupt_at = None
+                    raise KeyboardInterrupt
+                self.interrupt_at -= 1
+            table, position = batch.tables[batch.sequences[row]], int(batch.positions[row])
+            self.memory[table[position // PAGE], position % PAGE] = batch.tokens[row], position
+            if row in asked:
+                logits.append(self.read(table, position))
+        return np.stack(logits) if logits else np.zeros((0, self.n_vocab), np.float32)
+
+    def read(self, table: np.ndarray, position: int) -> np.ndarray:
+        used = table[: position // PAGE + 1]
+        held = self.memory[used].reshape(-1, 2)[: position + 1]
+        assert (held[:, 1] == np.arange(position + 1)).all(), "a position was read that its sequence did not write"
+        return truth(held[:, 0], self.n_vocab)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def truth(tokens: np.ndarray | list[int], n_vocab: int) -> np.ndarray:
+    """The logits after `tokens`, float32 [n_vocab]."""
+    digest = hashlib.blake2b(np.asarray(tokens, np.int64).tobytes()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8])).standard_normal(n_vocab).astype(np.float32)
+
+
+def greedy(logits: np.ndarray, position: int, tokens: list[int]) -> int:
+    assert position == len(tokens)
+    return int(logits.argmax())
+
+
+def expected(prompt: list[int], count: int, n_vocab: int = 50) -> list[int]:
+    """What greedy decoding continues `prompt` with."""
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(int(truth(tokens, n_vocab).argmax()))
+    return tokens[len(prompt) :]
