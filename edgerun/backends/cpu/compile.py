@@ -57,7 +57,8 @@ def compile_kernels(names: list[str], isa: Isa, folder: str, progress: Callable[
                 if progress:
                     progress(done, len(names))
                 yield name, symbol.decode(), code
-        if any([child.wait() for child in children]) or done < len(names):
+        codes = [child.wait() for child in children]
+        if any(codes) or done < len(names):
             errors.seek(0)
             raise RuntimeError("compiling kernels failed: " + errors.read()[-2000:].decode(errors="replace"))
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -92,7 +93,8 @@ class CpuExecutor:
         n, m = len(batch.tokens), len(batch.outputs)
         tables = np.ascontiguousarray(batch.tables, np.int32)
         pages = tables[batch.sequences, batch.positions // PAGE]
-        assert 0 < n <= self.max_rows and m <= n and tables.max() < self.pages and tables.min() >= 0, "rows and pages of the batch"
+        assert m <= n <= self.max_rows, "rows of the batch"
+        assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
         tiles = self._tile(batch.sequences)
         self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
@@ -107,7 +109,7 @@ class CpuExecutor:
         edges = [0, *(np.flatnonzero(np.diff(sequences)) + 1).tolist(), len(sequences)]
         tiles = [
             (start, min(ROWS_PER_CHUNK, stop - start), sequences[begin], 0)
-            for begin, stop in zip(edges, edges[1:], strict=False)
+            for begin, stop in pairwise(edges)
             for start in range(begin, stop, ROWS_PER_CHUNK)
         ]
         self._tiles[: len(tiles)] = tiles

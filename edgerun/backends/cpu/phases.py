@@ -38,12 +38,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Quantized:
-    """int8 activations of a view: addresses of codes, scales, sums of 32 and of 16 columns."""
+    """int8 activations of a view: addresses of codes, scales, sums of 16 and of 32 columns."""
 
     q: int
     d: int
     sums: int
-    halves: int
+    pairs: int
 
 
 def bits(x: float) -> int:
@@ -64,7 +64,7 @@ def round16(n: int) -> int:
 
 def quantized_bytes(width: int, max_rows: int) -> int:
     """Bytes of the quantized form of a view."""
-    return aligned(max_rows * width) + 2 * aligned(max_rows * width // 8) + aligned(max_rows * width // 4)
+    return aligned(max_rows * width) + 2 * aligned(max_rows * width // 4) + aligned(max_rows * width // 8)
 
 
 class Phases:
@@ -95,7 +95,7 @@ class Phases:
         self._on_outputs = False
         self._buffers = {name: scratch.floats(max_rows, round16(width)) for name, width in program.buffers.items()}
         self._room: dict[ops.View, Quantized] = {}
-        self._fresh: dict[ops.View, bool] = {}   # which views are quantized now, and whether with sums of 16
+        self._fresh: set[ops.View] = set()   # which views are quantized now
         width = 2 if kind == "f16" else 4
         self._kv = [tuple(kv.take(n).ctypes.data for n in kv_bytes(c, pages, width)) for c in program.caches]
         self._caches = program.caches
@@ -146,7 +146,7 @@ class Phases:
 
     def _writes(self, view: ops.View) -> None:
         """What was quantized from this buffer is stale."""
-        self._fresh = {v: halves for v, halves in self._fresh.items() if v.buffer != view.buffer}
+        self._fresh = {v for v in self._fresh if v.buffer != view.buffer}
 
     def _row(self, kernel: str, out: ops.View | None, *words: Word) -> None:
         """Chain a row op."""
@@ -162,8 +162,7 @@ class Phases:
 
     def _embed(self, op: ops.Embed) -> None:
         """The step itself looks embeddings up, before the phases run."""
-        assert not self.list, "embeddings come first"
-        assert not self._chain, "embeddings come first"
+        assert len(self.list) + len(self._chain) == 0, "embeddings come first"
 
     def _norm(self, op: ops.Norm) -> None:
         width = op.x.width // op.groups
@@ -240,7 +239,7 @@ class Phases:
         packing = matrix.packing
         if packing.kind == "code":
             assert quantized is not None
-            blocks, inputs = matrix.cols // packing.cols, (quantized.q, quantized.d, quantized.sums if packing.sub == 32 else quantized.halves)
+            blocks, inputs = matrix.cols // packing.cols, (quantized.q, quantized.d, quantized.pairs if packing.sub == 32 else quantized.sums)
         else:
             blocks, inputs = matrix.cols, (*self._at(x), 0)
         end = self._at(residual) if residual else (0, 0)
@@ -248,14 +247,13 @@ class Phases:
 
     def _quantize(self, x: ops.View, matrices: list[Matrix]) -> Quantized | None:
         """Chain the quantization of x, unless it is there already or no matrix reads codes."""
-        subs = {m.packing.sub for m in matrices if m.packing.kind == "code"}
-        if not subs:
+        if all(m.packing.kind != "code" for m in matrices):
             return None
         if x not in self._room:
             n, take = self._max_rows * x.width, self._scratch.take
-            self._room[x] = Quantized(*(take(size).ctypes.data for size in (n, n // 8, n // 8, n // 4)))
-        room, halves = self._room[x], 16 in subs
-        if x not in self._fresh or (halves and not self._fresh[x]):
-            self._row("row-quantize", None, *self._at(x), x.width, room.q, room.d, room.sums, room.halves if halves else 0)
-            self._fresh[x] = halves
+            self._room[x] = Quantized(*(take(size).ctypes.data for size in (n, n // 4, n // 4, n // 8)))
+        room = self._room[x]
+        if x not in self._fresh:
+            self._row("row-quantize", None, *self._at(x), x.width, room.q, room.d, room.sums, room.pairs)
+            self._fresh.add(x)
         return room

@@ -26,7 +26,7 @@ class Pool:
         self._control = np.zeros(16, np.int64)
         base = self._counters.ctypes.data
         self._control[[PHASES, COUNT, CLAIMS, DONES]] = phases.ctypes.data, count, base, base + 64 * count
-        self._control[YIELD] = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+        self._control[YIELD] = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
         self._address = self._control.ctypes.data
         self._step, self._work = linked.function("run-step", 2), linked.function("run-work", 3)
         self._wake = threading.Condition()

@@ -68,7 +68,7 @@ class Weights:
             self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data)
             step = max(1, SLICE // max(1, ROWS * tensor.nbytes // rows)) * ROWS
             jobs += [(tensor, room, start, min(rows, start + step)) for start in range(0, rows, step)]
-        _work_through(jobs, lambda job: _repack(*job, exact), threads, progress)
+        _work_through(jobs, lambda job: _repack(*job, exact=exact), threads, progress)
 
     def vector(self, tensor: Tensor) -> int:
         """Address of a tensor's values as float32, followed by zeros up to a multiple of 16."""
@@ -80,7 +80,7 @@ class Weights:
         return self._vectors[tensor.name].ctypes.data
 
 
-def _repack(tensor: Tensor, room: np.ndarray, start: int, stop: int, exact: bool) -> None:
+def _repack(tensor: Tensor, room: np.ndarray, start: int, stop: int, *, exact: bool) -> None:
     """Rows start:stop of a tensor into their row blocks."""
     fmt, raw = by_id(tensor.type), tensor.read(start, stop)
     out = room[start // ROWS : -(-stop // ROWS)]
@@ -94,8 +94,8 @@ def _repack(tensor: Tensor, room: np.ndarray, start: int, stop: int, exact: bool
 
 def _work_through(jobs: list, do: Callable, threads: int, progress: Callable[[int, int], None] | None) -> None:
     """Do the jobs on several threads; the first error stops all and is raised here."""
-    todo, lock, errors = iter(jobs), threading.Lock(), []
-    done = 0
+    todo, lock, done = iter(jobs), threading.Lock(), 0
+    errors: list[BaseException] = []
 
     def body() -> None:
         nonlocal done

@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
-from edgerun.backends.cpu.kernels.tile import INT, TileOps, address, broadcast
+from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast, fused
 from edgerun.formats.packing import Packing
 
 _I64 = ir.IntType(64)
@@ -45,21 +45,31 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
 
 
 def dots(packing: Packing, tile: TileOps) -> Any:
-    """Intrinsic (p, s, x, stride) -> for each token the integer dots of 16 rows with its int8 activations at x."""
+    """Intrinsic (p, s, x, stride, d, d_stride) -> for each token the dots of 16 rows with its activations: int8 at x, one
+    scale at d for each 16 columns. Sums of 16 columns are integers and exact; then they are scaled and added as floats.
+    """
     table = packing.table
     pick = S.lookup(tuple(v + packing.bias for v in table)) if table else None
+    bits = max(v + packing.bias for v in table).bit_length() if table else packing.bits
 
-    @op(tile.ints, i64, i64, i64, i64)
-    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any) -> Any:
-        sums = [ir.Constant(S.I32.ir, [0] * 16)] * tile.count
+    @op(tile.floats, i64, i64, i64, i64, i64, i64)
+    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
+        zero = ir.Constant(S.I32.ir, [0] * 16)
+        totals, sums = [None] * tile.count, [zero] * tile.count
         for group, codes in enumerate(_groups(b, packing, p, s)):
             if pick:
                 codes = pick(b, codes)
             here = b.add(x, _I64(4 * group))
             for t in range(tile.count):
-                sums[t] = S.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), packing.bits)
-        result = ir.Constant(tile.ints.ir, ir.Undefined)
-        for t, total in enumerate(sums):
+                sums[t] = S.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), bits)
+            if group % 4 == 3:
+                for t in range(tile.count):
+                    step = broadcast(b, b.add(address(b, d, d_stride, t), _I64(group // 4 * 4)), FLOAT, F32)
+                    part = b.sitofp(sums[t], F32.ir)
+                    totals[t] = b.fmul(part, step) if totals[t] is None else fused(b, part, step, totals[t])
+                sums = [zero] * tile.count
+        result = ir.Constant(tile.floats.ir, ir.Undefined)
+        for t, total in enumerate(totals):
             result = b.insert_value(result, total, t)
         return result
 

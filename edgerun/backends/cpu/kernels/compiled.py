@@ -7,6 +7,7 @@ the error is never read. `call` in `run.py` and `native.py` speak it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from numba import types
 from numba.core import compiler
@@ -19,7 +20,7 @@ def compile_object(function: Callable, name: str, takes: int, returns_int: bool)
     The symbol is made from `name`: kernels of several processes are linked into one, where Numba's own names would meet.
     """
     function.__qualname__ = "edgerun_" + name.replace("-", "_")
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-
 from edgerun.backends.cpu.kernels import codes
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
@@ -26,11 +25,11 @@ def writer(tile: TileOps) -> Any:
 
     @S.inner
     def write(args: int, row: int, t: int, acc: Any) -> None:
-        if S.peek(args + 8 * BIAS):
-            acc = add_vector(acc, S.load_f32(S.peek(args + 8 * BIAS) + 4 * row))
-        stride, rows = S.peek(args + 8 * Y_STRIDE), S.peek(args + 8 * ROWS)
-        y = S.peek(args + 8 * Y) + t * stride + 4 * row
-        residual, r_stride = S.peek(args + 8 * RESIDUAL), S.peek(args + 8 * RESIDUAL_STRIDE)
+        if S.word(args, BIAS):
+            acc = add_vector(acc, S.load_f32(S.word(args, BIAS) + 4 * row))
+        stride, rows = S.word(args, Y_STRIDE), S.word(args, ROWS)
+        y = S.word(args, Y) + t * stride + 4 * row
+        residual, r_stride = S.word(args, RESIDUAL), S.word(args, RESIDUAL_STRIDE)
         r = residual + t * r_stride + 4 * row
         if row + 16 <= rows:
             if residual:
@@ -62,20 +61,19 @@ def stretch(packing: Any, T: int) -> Any:
     @S.inner
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         q_stride = blocks * COLS
-        d_stride, s_stride = q_stride // 32 * 4, q_stride // SUB * 4
+        d_stride, s_stride = q_stride // 16 * 4, q_stride // SUB * 4
         acc = zero()
         for _ in range(blocks):
             for s in range(SUBS):
                 for line in range(LINES):
                     S.prefetch(p + s * STEP + 64 * line + 2048)
                 scaled = scale(p, s)
-                acc = add_scaled(acc, dots(p, s, xq, q_stride), scaled, xd, d_stride)
+                acc = add_scaled(acc, dots(p, s, xq, q_stride, xd, d_stride), scaled)
                 if not PLAIN:
                     acc = add_product(acc, offset(p, s, scaled), xs, s_stride)
                 xq += SUB
+                xd += SUB // 4
                 xs += 4
-                if SUB == 32 or s % 2 == 1:
-                    xd += 4
             p += SIZE
         return acc
 
@@ -90,11 +88,11 @@ def build(name: str) -> Callable[[int, int], None]:
     write8, write4, write2, write1 = (writer(TileOps(t)) for t in (8, 4, 2, 1))
 
     def product(args: int, chunk: int) -> None:
-        w, blocks, tokens = S.peek(args + 8 * W), S.peek(args + 8 * BLOCKS), S.peek(S.peek(args + 8 * TOKENS))
-        xq, xd, xs = S.peek(args + 8 * XQ), S.peek(args + 8 * XD), S.peek(args + 8 * XS)
-        q, d, s = blocks * COLS, blocks * COLS // 32 * 4, blocks * COLS // SUB * 4
-        first = chunk * S.peek(args + 8 * PER_CHUNK)
-        last = min(first + S.peek(args + 8 * PER_CHUNK), S.peek(args + 8 * ROW_BLOCKS))
+        w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
+        xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
+        q, d, s = blocks * COLS, blocks * COLS // 16 * 4, blocks * COLS // SUB * 4
+        first = chunk * S.word(args, PER_CHUNK)
+        last = min(first + S.word(args, PER_CHUNK), S.word(args, ROW_BLOCKS))
         for block in range(first, last):
             p, t = w + block * blocks * SIZE, 0
             while t + 8 <= tokens:

@@ -45,10 +45,10 @@ def build(kind: str) -> Callable[[int, int], None]:
     write8, write4, write1 = (P.writer(TileOps(t)) for t in (8, 4, 1))
 
     def product_float(args: int, chunk: int) -> None:
-        w, cols, tokens = S.peek(args + 8 * P.W), S.peek(args + 8 * P.BLOCKS), S.peek(S.peek(args + 8 * P.TOKENS))
-        x, stride = S.peek(args + 8 * P.XQ), S.peek(args + 8 * P.XD)
-        first = chunk * S.peek(args + 8 * P.PER_CHUNK)
-        last = min(first + S.peek(args + 8 * P.PER_CHUNK), S.peek(args + 8 * P.ROW_BLOCKS))
+        w, cols, tokens = S.word(args, P.W), S.word(args, P.BLOCKS), S.peek(S.word(args, P.TOKENS))
+        x, stride = S.word(args, P.XQ), S.word(args, P.XD)
+        first = chunk * S.word(args, P.PER_CHUNK)
+        last = min(first + S.word(args, P.PER_CHUNK), S.word(args, P.ROW_BLOCKS))
         for block in range(first, last):
             p, t = w + block * cols * SIZE, 0
             while t + 8 <= tokens:

@@ -70,38 +70,39 @@ def norm(kind: str) -> Callable[[int, int], None]:
                 store_some(out + 4 * i, k, v, room)
 
     def kernel(args: int, row: int) -> None:
-        x, out, n = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24), S.peek(args + 32)
-        for g in range(S.peek(args + 40)):
-            one(x + 4 * n * g, out + 4 * n * g, n, S.peek(args + 48), S.peek(args + 56), S.peek_f32(args + 64))
+        x, out, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3), S.word(args, 4)
+        for g in range(S.word(args, 5)):
+            one(x + 4 * n * g, out + 4 * n * g, n, S.word(args, 6), S.word(args, 7), S.number(args, 8))
 
     return kernel
 
 
-# --- quantize: x, stride, width, q, d, sums of 32, sums of 16 or 0 ------------------------------------------------------------
+# --- quantize: x, stride, width, q, d, sums of 16, sums of 32 -----------------------------------------------------------------
 
 
 def quantize(_: str) -> Callable[[int, int], None]:
-    """int8 per 32 columns: q = round(x / d), d = max |x| / 127; sums of q * d over 32 and 16 columns."""
+    """int8 per 16 columns: q = round(x / d), d = max |x| / 127; sums of q * d over 16 and over 32 columns."""
+
+    @S.inner
+    def sixteen(x: int, q: int, d: int) -> float:
+        v = S.load_f32(x)
+        top = S.max_lanes(S.absolute(v))
+        codes = S.to_i32(S.mul(v, S.splat(S.f32(127.0) / top if top > 0.0 else S.f32(0.0))))
+        step = top / S.f32(127.0)
+        S.store_i8(q, codes)
+        S.poke_f32(d, step)
+        return S.f32(S.sum_i32_lanes(codes)) * step
 
     def kernel(args: int, row: int) -> None:
-        x, n = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16)
-        q, d = S.peek(args + 24) + row * n, S.peek(args + 32) + row * (n // 8)
-        sums, halves = S.peek(args + 40) + row * (n // 8), S.peek(args + 48)
-        for i in range(n // 32):
-            a, b = S.load_f32(x + 128 * i), S.load_f32(x + 128 * i + 64)
-            top = S.max_lanes(S.maximum(S.absolute(a), S.absolute(b)))
-            inverse = S.splat(S.f32(127.0) / top if top > 0.0 else S.f32(0.0))
-            ia, ib = S.to_i32(S.mul(a, inverse)), S.to_i32(S.mul(b, inverse))
-            S.store_i8(q + 32 * i, ia)
-            S.store_i8(q + 32 * i + 16, ib)
-            step = top / S.f32(127.0)
-            S.poke_f32(d + 4 * i, step)
-            first, second = S.sum_i32_lanes(ia), S.sum_i32_lanes(ib)
-            S.poke_f32(sums + 4 * i, S.f32(first + second) * step)
-            if halves:
-                at = halves + row * (n // 4) + 8 * i
-                S.poke_f32(at, S.f32(first) * step)
-                S.poke_f32(at + 4, S.f32(second) * step)
+        x, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2)
+        q, d = S.word(args, 3) + row * n, S.word(args, 4) + row * (n // 4)
+        sums, pairs = S.word(args, 5) + row * (n // 4), S.word(args, 6) + row * (n // 8)
+        for i in range(0, n // 16, 2):
+            first = sixteen(x + 64 * i, q + 16 * i, d + 4 * i)
+            second = sixteen(x + 64 * i + 64, q + 16 * i + 16, d + 4 * i + 4)
+            S.poke_f32(sums + 4 * i, first)
+            S.poke_f32(sums + 4 * i + 4, second)
+            S.poke_f32(pairs + 2 * i, first + second)
 
     return kernel
 
@@ -143,13 +144,13 @@ def rope(pairing: str) -> Callable[[int, int], None]:
             i += 1
 
     def kernel(args: int, row: int) -> None:
-        x, n = S.peek(args) + row * S.peek(args + 8), S.peek(args + 32)
-        table = S.peek(args + 40) + row * 16 * n
-        for h in range(S.peek(args + 16)):
+        x, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 4)
+        table = S.word(args, 5) + row * 16 * n
+        for h in range(S.word(args, 2)):
             if HALVES:
-                halves(x + 4 * h * S.peek(args + 24), n, table)
+                halves(x + 4 * h * S.word(args, 3), n, table)
             else:
-                neighbours(x + 4 * h * S.peek(args + 24), n, table)
+                neighbours(x + 4 * h * S.word(args, 3), n, table)
 
     return kernel
 
@@ -163,14 +164,14 @@ def store(kind: str) -> Callable[[int, int], None]:
     edge = S.scratch(64)
 
     def kernel(args: int, row: int) -> None:
-        room, frame = edge(), S.peek(args + 80)
-        k, v = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24)
-        heads, key, value, wide = S.peek(args + 32), S.peek(args + 40), S.peek(args + 48), S.peek(args + 56)
-        slot = S.peek_i32(S.peek(frame + 8 * F.POSITIONS) + 4 * row) % PAGE
-        page = S.peek_i32(S.peek(frame + 8 * F.PAGES) + 4 * row) * heads
+        room, frame = edge(), S.word(args, 10)
+        k, v = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3)
+        heads, key, value, wide = S.word(args, 4), S.word(args, 5), S.word(args, 6), S.word(args, 7)
+        slot = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row) % PAGE
+        page = S.peek_i32(S.word(frame, F.PAGES) + 4 * row) * heads
         for h in range(heads):
-            to_k = S.peek(args + 64) + BYTES * ((page + h) * PAGE * key + (slot // 16) * 16 * key + slot % 16)
-            to_v = S.peek(args + 72) + BYTES * ((page + h) * PAGE * wide + slot * wide)
+            to_k = S.word(args, 8) + BYTES * ((page + h) * PAGE * key + (slot // 16) * 16 * key + slot % 16)
+            to_v = S.word(args, 9) + BYTES * ((page + h) * PAGE * wide + slot * wide)
             for d in range(0, key, 16):
                 n = min(16, key - d)
                 x = load_some(k + 4 * (h * key + d), n, room) if n < 16 else S.load_f32(k + 4 * (h * key + d))
@@ -239,8 +240,8 @@ def mapped(name: str, gated: bool) -> Callable[[int, int], None]:
     f, edge = S.inner(_MAPS[name]), S.scratch(64)
 
     def kernel(args: int, row: int) -> None:
-        x, y = S.peek(args) + row * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24)
-        out, n, c, room = S.peek(args + 32) + row * S.peek(args + 40), S.peek(args + 48), S.splat(S.peek_f32(args + 56)), edge()
+        x, y = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3)
+        out, n, c, room = S.word(args, 4) + row * S.word(args, 5), S.word(args, 6), S.splat(S.number(args, 7)), edge()
         for i in range(0, n, 16):
             k = min(16, n - i)
             a = S.load_f32(x + 4 * i) if k == 16 else load_some(x + 4 * i, k, room)
@@ -263,9 +264,9 @@ def select(_: str) -> Callable[[int, int], None]:
     """Copy row `row` of those asked for."""
 
     def kernel(args: int, row: int) -> None:
-        source = S.peek_i32(S.peek(S.peek(args + 40) + 8 * F.SELECTED) + 4 * row)
-        x, out = S.peek(args) + source * S.peek(args + 8), S.peek(args + 16) + row * S.peek(args + 24)
-        for i in range(S.peek(args + 32)):
+        source = S.peek_i32(S.peek(S.word(args, 5) + 8 * F.SELECTED) + 4 * row)
+        x, out = S.word(args, 0) + source * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3)
+        for i in range(S.word(args, 4)):
             S.poke_f32(out + 4 * i, S.peek_f32(x + 4 * i))
 
     return kernel

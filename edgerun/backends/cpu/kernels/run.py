@@ -72,9 +72,9 @@ def yield_core(b: Any, sched_yield: Any) -> None:
 @S.inner
 def walk(control: int, epoch: int) -> None:
     """Do chunks of each phase in turn until none is left, then wait until all are done."""
-    phases, claims, dones = S.peek(control + 8 * PHASES), S.peek(control + 8 * CLAIMS), S.peek(control + 8 * DONES)
+    phases, claims, dones = S.word(control, PHASES), S.word(control, CLAIMS), S.word(control, DONES)
     tag, parity = epoch << 32, 16 + 8 * (epoch & 1)
-    for i in range(S.peek(control + 8 * COUNT)):
+    for i in range(S.word(control, COUNT)):
         phase, claim, done = phases + PHASE * i, claims + 64 * i, dones + 64 * i
         kernel, args, chunks = S.peek(phase), S.peek(phase + 8), S.peek(phase + parity)
         while True:
@@ -96,14 +96,14 @@ def walk(control: int, epoch: int) -> None:
             pause()
             spins += 1
             if spins == 1000:
-                yield_core(S.peek(control + 8 * YIELD))
+                yield_core(S.word(control, YIELD))
                 spins = 0
 
 
 def step(control: int, epoch: int) -> None:
     """The caller's part: reset the counters for this epoch, ring the bell, walk."""
-    claims, dones = S.peek(control + 8 * CLAIMS), S.peek(control + 8 * DONES)
-    for i in range(S.peek(control + 8 * COUNT)):
+    claims, dones = S.word(control, CLAIMS), S.word(control, DONES)
+    for i in range(S.word(control, COUNT)):
         publish(dones + 64 * i, epoch << 32)
         publish(claims + 64 * i, epoch << 32)
     publish(control + 8 * BELL, epoch)
@@ -125,27 +125,27 @@ def work(control: int, last: int, patience: int) -> int:
             pause()
             idle += 1
             if idle & 511 == 0:
-                yield_core(S.peek(control + 8 * YIELD))
+                yield_core(S.word(control, YIELD))
     return last
 
 
 def chain(args: int, chunk: int) -> None:
     """Row ops one after another, on the rows of a chunk. args: rows *, rows per chunk, count, (kernel, arguments) each."""
-    rows, per, count = S.peek(S.peek(args)), S.peek(args + 8), S.peek(args + 16)
+    rows, per, count = S.peek(S.word(args, 0)), S.word(args, 1), S.word(args, 2)
     for row in range(chunk * per, min(chunk * per + per, rows)):
         for i in range(count):
-            call(S.peek(args + 24 + 16 * i), S.peek(args + 32 + 16 * i), row)
+            call(S.word(args, 3 + 2 * i), S.word(args, 4 + 2 * i), row)
 
 
 def fan(args: int, chunk: int) -> None:
     """Several matrices in one phase. args: count, (first chunk, kernel, arguments) each, by first chunk."""
-    i = S.peek(args) - 1
-    while S.peek(args + 8 + 24 * i) > chunk:
+    i = S.word(args, 0) - 1
+    while S.word(args, 1 + 3 * i) > chunk:
         i -= 1
-    call(S.peek(args + 16 + 24 * i), S.peek(args + 24 + 24 * i), chunk - S.peek(args + 8 + 24 * i))
+    call(S.word(args, 2 + 3 * i), S.word(args, 3 + 3 * i), chunk - S.word(args, 1 + 3 * i))
 
 
-_ALL = {"step": step, "work": work, "chain": chain, "fan": fan}
+_ALL: dict[str, Callable] = {"step": step, "work": work, "chain": chain, "fan": fan}
 
 
 def build(name: str) -> Callable:

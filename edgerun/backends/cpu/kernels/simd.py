@@ -146,6 +146,18 @@ def _scalar_loader(returns: Any, ty: Any) -> Any:
 peek, peek_f32 = _scalar_loader(i64, _I64), _scalar_loader(f32, ir.FloatType())
 
 
+@inner
+def word(args: int, i: int) -> Any:
+    """Word i of an argument block."""
+    return peek(args + 8 * i)
+
+
+@inner
+def number(args: int, i: int) -> Any:
+    """Word i of an argument block, which holds a float32 in its low half."""
+    return peek_f32(args + 8 * i)
+
+
 @op(i64, i64)
 def peek_i32(b: Any, address: Any) -> Any:
     """The int32 at an address."""

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.cpu.kernels.simd import F32, I32, Tile, f32, i64, op
+from edgerun.backends.cpu.kernels.simd import F32, Tile, i64, op
 
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
 
@@ -36,7 +36,7 @@ class TileOps:
     """The operations of a tile of `count` tokens."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.ints, self.floats = count, Tile(I32, count), Tile(F32, count)
+        self.count, self.floats = count, Tile(F32, count)
         floats = self.floats
 
         def each(b: Any, tile: Any, f: Callable[[int], Any]) -> Any:
@@ -51,10 +51,6 @@ class TileOps:
         def zero(b: Any) -> Any:
             return ir.Constant(floats.ir, [[0.0] * 16] * count)
 
-        @op(floats, F32)
-        def splat(b: Any, v: Any) -> Any:
-            return each(b, ir.Constant(floats.ir, ir.Undefined), lambda t: v)
-
         @op(floats, i64, i64)
         def load(b: Any, p: Any, stride: Any) -> Any:
             return each(b, ir.Constant(floats.ir, ir.Undefined), lambda t: S._load(b, address(b, p, stride, t), F32.ir))
@@ -64,15 +60,10 @@ class TileOps:
             for t in range(count):
                 S._store(b, address(b, p, stride, t), at(b, tile, t))
 
-        @op(floats, floats, self.ints, F32, i64, i64)
-        def add_scaled(b: Any, acc: Any, dots: Any, scale: Any, xd: Any, stride: Any) -> Any:
-            """acc[t] + dots[t] * (scale * activation scale of token t)."""
-
-            def one(t: int) -> Any:
-                both = b.fmul(scale, broadcast(b, address(b, xd, stride, t), FLOAT, F32))
-                return fused(b, b.sitofp(at(b, dots, t), F32.ir), both, at(b, acc, t))
-
-            return each(b, acc, one)
+        @op(floats, floats, floats, F32)
+        def add_scaled(b: Any, acc: Any, x: Any, scale: Any) -> Any:
+            """acc[t] + x[t] * scale."""
+            return each(b, acc, lambda t: fused(b, at(b, x, t), scale, at(b, acc, t)))
 
         @op(floats, floats, F32, i64, i64)
         def add_product(b: Any, acc: Any, v: Any, x: Any, stride: Any) -> Any:
@@ -92,15 +83,6 @@ class TileOps:
             """tile[t] * (the float of token t at p)."""
             return each(b, tile, lambda t: b.fmul(at(b, tile, t), broadcast(b, address(b, p, stride, t), FLOAT, F32)))
 
-        @op(F32, floats, i64)
-        def get(b: Any, tile: Any, index: Any) -> Any:
-            """One vector, by a constant index after unrolling."""
-            room = b.alloca(floats.ir)
-            b.store(tile, room)
-            return b.load(b.gep(room, [ir.Constant(ir.IntType(64), 0), index]))
+        self.zero, self.load, self.store, self.add_scaled = zero, load, store, add_scaled
+        self.add_product, self.add_vector, self.add, self.scale_by = add_product, add_vector, add, scale_by
 
-        self.zero, self.splat, self.load, self.store, self.add_scaled = zero, splat, load, store, add_scaled
-        self.add_product, self.add_vector, self.add, self.scale_by, self.get = add_product, add_vector, add, scale_by, get
-
-
-__all__ = ["TileOps", "f32"]
