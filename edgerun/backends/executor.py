@@ -10,6 +10,14 @@ import numpy as np
 PAGE = 64   # positions per page of key/value memory, the same for every backend
 
 
+LOGITS_BYTES = 64 << 20   # room for the logits of one step
+
+
+def most_outputs(n_vocab: int, max_rows: int) -> int:
+    """Most rows of one step whose logits can be asked for."""
+    return max(1, min(max_rows, LOGITS_BYTES // (4 * n_vocab)))
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows for one step: n rows, of which m are asked for logits.
@@ -22,7 +30,7 @@ class Batch:
     positions: np.ndarray   # int32 [n]
     sequences: np.ndarray   # int32 [n], index into tables
     tables: np.ndarray      # int32 [sequences, pages]
-    outputs: np.ndarray     # int32 [m], ascending row numbers
+    outputs: np.ndarray     # int32 [m], ascending row numbers; m at most most_outputs
 
 
 @dataclass(frozen=True)

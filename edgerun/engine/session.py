@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from edgerun.backends.executor import Executor
+from edgerun.backends.executor import Executor, most_outputs
 from edgerun.engine.kvcache import PagePool
 from edgerun.engine.scheduler import Scheduler, batch_of
 from edgerun.engine.sequence import Sequence
@@ -24,7 +24,6 @@ from edgerun.machine import peak_memory
 Sample = Callable[[np.ndarray, int, Ids[int]], int]   # (logits float32 [n_vocab], position, tokens so far) -> token id
 Progress = Callable[[int, int], None]                 # (prompt tokens in memory, prompt tokens)
 
-_LOGITS_BYTES = 64 << 20   # most logits of one step when all of them are asked for
 
 
 class Session:
@@ -118,8 +117,7 @@ class Session:
             stats.peak_rss = peak_memory()
 
     def _logits(self, ids: list[int]) -> Iterator[np.ndarray]:
-        rows = _LOGITS_BYTES // (4 * self.executor.n_vocab)
-        scheduler = Scheduler(max(1, min(self.executor.max_rows, rows)), self.chunk)
+        scheduler = Scheduler(most_outputs(self.executor.n_vocab, self.executor.max_rows), self.chunk)
         sequence = self._begin(ids, wanted=0)
         while sequence.pending:
             yield self._step(sequence, scheduler)

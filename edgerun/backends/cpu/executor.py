@@ -11,11 +11,11 @@ from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.native import Linked
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, Phases, kv_bytes, quantized_bytes, round16
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, Phases, buffer_shapes, kv_bytes, quantized_bytes
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of
-from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor
+from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor, most_outputs
 from edgerun.formats import by_id
 from edgerun.graph import ops
 from edgerun.graph.program import Program
@@ -30,7 +30,7 @@ def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
-    total = sum(aligned(4 * max_rows * round16(width)) for width in program.buffers.values())
+    total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
     coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
     total += sum(quantized_bytes(view.width, max_rows) for view in coded)
     turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
@@ -94,6 +94,7 @@ class CpuExecutor:
         tables = np.ascontiguousarray(batch.tables, np.int32)
         pages = tables[batch.sequences, batch.positions // PAGE]
         assert m <= n <= self.max_rows, "rows of the batch"
+        assert m <= most_outputs(self.n_vocab, self.max_rows), "rows whose logits are asked for"
         assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
         tiles = self._tile(batch.sequences)

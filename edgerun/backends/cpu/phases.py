@@ -15,7 +15,7 @@ import numpy as np
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.weights import Matrix, Weights
-from edgerun.backends.executor import PAGE, Tensor
+from edgerun.backends.executor import PAGE, Tensor, most_outputs
 from edgerun.graph import ops
 from edgerun.graph.program import Cache, Program
 
@@ -62,6 +62,12 @@ def round16(n: int) -> int:
     return -(-n // 16) * 16
 
 
+def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]:
+    """(rows, width) of each buffer; the logits have only the rows that one step can ask for."""
+    rows = {program.logits: most_outputs(program.n_vocab, max_rows)}
+    return {name: (rows.get(name, max_rows), round16(width)) for name, width in program.buffers.items()}
+
+
 def quantized_bytes(width: int, max_rows: int) -> int:
     """Bytes of the quantized form of a view."""
     return aligned(max_rows * width) + 2 * aligned(max_rows * width // 4) + aligned(max_rows * width // 8)
@@ -93,7 +99,7 @@ class Phases:
         self._fixups: list[tuple[np.ndarray, int, str]] = []
         self._chain: list[tuple[str, int]] = []
         self._on_outputs = False
-        self._buffers = {name: scratch.floats(max_rows, round16(width)) for name, width in program.buffers.items()}
+        self._buffers = {name: scratch.floats(*shape) for name, shape in buffer_shapes(program, max_rows).items()}
         self._room: dict[ops.View, Quantized] = {}
         self._fresh: set[ops.View] = set()   # which views are quantized now
         width = 2 if kind == "f16" else 4

@@ -1,0 +1,47 @@
+"""The `edgerun` command: hands what was typed to the one command it names. Knows no option, no model, and prints no error.
+
+Adding a command is one file `edgerun/cli/NAME.py` with a function `command`, and one line in COMMANDS.
+All else is imported late, so that a Ctrl-C in the first moments is no traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+# Each with the first line of its function's docstring, so that listing the commands imports none of them.
+COMMANDS = {
+    "run": "Answer one prompt.",
+    "chat": "Talk with a model.",
+    "pull": "Fetch a model.",
+    "list": "List the models on this machine.",
+    "show": "Show what is in a model file.",
+    "rm": "Remove models from this machine.",
+    "path": "Print where a model file is.",
+}
+PROGRAM = "edgerun"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command in `argv` (default: the arguments of this process) and leave the process with its exit code."""
+    try:
+        from edgerun.cli import exit
+
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        code = exit.guard(lambda: dispatch(arguments))
+    except KeyboardInterrupt:   # before there was anybody to take care of it
+        code = 130
+    sys.exit(code)
+
+
+def dispatch(arguments: list[str]) -> None:
+    """Do what `arguments` say; errors come out as they are."""
+    from edgerun.cli import complete
+    from edgerun.cli.group import build
+
+    group = build()
+    if complete.asked():
+        complete.offer(lambda: group.main(arguments, prog_name=PROGRAM))
+    else:
+        with group.make_context(PROGRAM, arguments or ["--help"]) as context:
+            group.invoke(context)

@@ -1,0 +1,44 @@
+"""Every test has a home of its own and none of the user's EDGERUN_ variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MODELS = Path.home() / ".cache" / "edgerun-test-models"
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The default model: in $EDGERUN_TEST_MODELS, among the test models, or where `edgerun pull` put it. Skips without one."""
+    from edgerun.errors import EdgerunError
+    from edgerun.hub import resolve
+
+    for folder in (os.environ.get("EDGERUN_TEST_MODELS"), MODELS):
+        if folder and (path := Path(folder) / MODEL).is_file():
+            return path
+    try:
+        return resolve("smollm2:135m", download=False)
+    except EdgerunError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all tests with a real model, so that kernels are compiled once; $EDGERUN_TEST_HOME keeps it for the next run."""
+    kept = os.environ.get("EDGERUN_TEST_HOME")
+    return Path(kept) if kept else tmp_path_factory.mktemp("shared-home")
+
+
+@pytest.fixture(autouse=True)
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of this test."""
+    real = "smollm2" in request.fixturenames
+    folder: Path = request.getfixturevalue("shared_home") if real else tmp_path_factory.mktemp("home")
+    for name in [name for name in os.environ if name.startswith("EDGERUN_") and name != "EDGERUN_ISA"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EDGERUN_HOME", str(folder))
+    return folder
