@@ -15,8 +15,12 @@ def home() -> Path:
     """The folder that holds everything edgerun keeps."""
     if path := os.environ.get("EDGERUN_HOME"):
         return Path(path)
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "edgerun"
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "edgerun"
+    try:
+        return Path.home() / ".cache" / "edgerun"
+    except RuntimeError:   # a user without a home, as in some containers: a place where nothing can be kept
+        return Path(os.devnull) / "edgerun"
 
 
 def models_folder() -> Path:

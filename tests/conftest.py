@@ -28,7 +28,10 @@ def smollm2() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for all tests with a real model, so that kernels are compiled once; $EDGERUN_TEST_HOME keeps it for the next run."""
+    """Holds the kernels of all tests, which are compiled once, and is the home of those with a real model.
+
+    $EDGERUN_TEST_HOME keeps it for the next run.
+    """
     kept = os.environ.get("EDGERUN_TEST_HOME")
     return Path(kept) if kept else tmp_path_factory.mktemp("shared-home")
 
@@ -36,8 +39,9 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of this test."""
-    real = "smollm2" in request.fixturenames
-    folder: Path = request.getfixturevalue("shared_home") if real else tmp_path_factory.mktemp("home")
+    shared: Path = request.getfixturevalue("shared_home")
+    folder = shared if "smollm2" in request.fixturenames else tmp_path_factory.mktemp("home")
+    monkeypatch.setattr("edgerun.config.kernels_folder", lambda: shared / "kernels")
     for name in [name for name in os.environ if name.startswith("EDGERUN_") and name != "EDGERUN_ISA"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EDGERUN_HOME", str(folder))

@@ -50,10 +50,25 @@ class MemoryPlan:
 class Tensor(Protocol):
     """A tensor of a model file, as a backend sees it. `gguf.Tensor` is one."""
 
-    name: str
-    shape: tuple[int, ...]   # slowest first: a matrix is (rows, cols)
-    type: int                # GGML type id, a key of `formats.by_id`
-    nbytes: int
+    @property
+    def name(self) -> str:
+        """What the file calls it."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slowest dimension first: a matrix is (rows, cols)."""
+        ...
+
+    @property
+    def type(self) -> int:
+        """GGML type id, a key of `formats.by_id`."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        ...
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Bytes of rows start:stop as uint8 [rows, bytes per row] (all dimensions but the last make rows)."""

@@ -1,6 +1,5 @@
 """The `edgerun` command: hands what was typed to the one command it names. Knows no option, no model, and prints no error.
 
-Adding a command is one file `edgerun/cli/NAME.py` with a function `command`, and one line in COMMANDS.
 All else is imported late, so that a Ctrl-C in the first moments is no traceback.
 """
 
@@ -8,18 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-
-# Each with the first line of its function's docstring, so that listing the commands imports none of them.
-COMMANDS = {
-    "run": "Answer one prompt.",
-    "chat": "Talk with a model.",
-    "pull": "Fetch a model.",
-    "list": "List the models on this machine.",
-    "show": "Show what is in a model file.",
-    "rm": "Remove models from this machine.",
-    "path": "Print where a model file is.",
-}
-PROGRAM = "edgerun"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def dispatch(arguments: list[str]) -> None:
     """Do what `arguments` say; errors come out as they are."""
     from edgerun.cli import complete
+    from edgerun.cli.commands import PROGRAM
     from edgerun.cli.group import build
 
     group = build()

@@ -113,7 +113,8 @@ class Sampler:
             chain.append(f"logit bias on {len(use.logit_bias)} tokens")
         if self._penalizes:
             window = f"last {use.repeat_last_n}" if use.repeat_last_n > 0 else "all"
-            chain.append(f"penalties on {window} tokens: repeat {use.repeat_penalty:g}, presence {use.presence_penalty:g}, frequency {use.frequency_penalty:g}")
+            settings = f"repeat {use.repeat_penalty:g}, presence {use.presence_penalty:g}, frequency {use.frequency_penalty:g}"
+            chain.append(f"penalties on {window} tokens: {settings}")
         if use.temperature == 0:
             return [*chain, "greedy"]
         chain += [f"top-k {use.top_k}"] if use.top_k > 0 else []

@@ -77,7 +77,8 @@ class ChatTemplate:
             variables |= {"messages": [_message(message) for message in messages]}
             given = {"tools": quote_all(tools), "documents": quote_all(documents)}
         except (TypeError, RecursionError) as error:
-            raise UsageError(f"messages, tools and template variables are made of dicts, lists, str and numbers: {_line(str(error), 80)}") from None
+            what = "messages, tools and template variables are made of dicts, lists, str and numbers"
+            raise UsageError(f"{what}: {_line(str(error), 80)}") from None
         variables |= {"add_generation_prompt": add_generation_prompt, "bos_token": self.bos_token, "eos_token": self.eos_token}
         with self._lock:
             stretches = pieces(self._render(variables, given))
@@ -124,7 +125,8 @@ def _translated(template: jinja2.Template | None, work: Callable[[], Result]) ->
     except MemoryError:
         raise TemplateError(f"the chat template needs too much memory; {_REMEDY}") from None
     except jinja2.TemplateSyntaxError as error:
-        raise TemplateError(f"the chat template cannot be read, line {error.lineno}: {_line(error.message or '', 160)}; {_REMEDY}") from None
+        problem = _line(error.message or "", 160)
+        raise TemplateError(f"the chat template cannot be read, line {error.lineno}: {problem}; {_REMEDY}") from None
     except Exception as error:
         line = _line_number(template, error)
         raise _Failure(f"the chat template fails{line}: {type(error).__name__}: {_line(str(error), 160)}; {_REMEDY}") from error

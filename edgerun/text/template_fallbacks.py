@@ -48,7 +48,8 @@ FALLBACKS: dict[str, str] = {
         + "{% if add_generation_prompt %}{{ '<|header_start|>assistant<|header_end|>\\n\\n' }}{% endif %}"
     ),
     "llama2": _merged(
-        "{{ bos_token ~ '[INST] ' ~ ('<<SYS>>\\n' ~ (ns.lead | trim) ~ '\\n<</SYS>>\\n\\n' if ns.lead else '') ~ (message['content'] | trim) ~ ' [/INST]' }}",
+        "{{ bos_token ~ '[INST] ' ~ ('<<SYS>>\\n' ~ (ns.lead | trim) ~ '\\n<</SYS>>\\n\\n' if ns.lead else '') }}"
+        "{{ (message['content'] | trim) ~ ' [/INST]' }}",
         "{{ ' ' ~ (message['content'] | trim) ~ ' ' ~ eos_token }}",
     ),
     "mistral": "{{ bos_token }}" + _merged(
@@ -90,7 +91,8 @@ FALLBACKS: dict[str, str] = {
     "gpt-oss": (
         _TURNS
         + "{%- set who = 'developer' if message['role'] == 'system' else message['role'] -%}"
-        + "{{ '<|start|>' ~ who ~ ('<|channel|>final' if who == 'assistant' else '') ~ '<|message|>' }}{{ message['content'] }}{{ '<|end|>' }}" + _END
+        + "{{ '<|start|>' ~ who ~ ('<|channel|>final' if who == 'assistant' else '') ~ '<|message|>' }}"
+        + "{{ message['content'] }}{{ '<|end|>' }}" + _END
         + "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"
     ),
     "vicuna": (

@@ -45,7 +45,6 @@ def _escaped(text: str) -> str:
     return _Safe.of("".join(part for part, _ in parts), b"".join(bytes([not own]) * len(part) for part, own in parts))
 
 
-
 def filters_for(environment: Environment, budget: Callable[[], Budget]) -> dict[str, Callable[..., Any]]:
     """The table of filters by name; `budget()` is the one of the rendering that runs."""
     table = {name: filter for name, filter in FILTERS.items() if name not in _DROPPED}
@@ -135,7 +134,7 @@ def _guarded(name: str, filter: Callable[..., Any], budget: Callable[[], Budget]
         allowance.step()
         _charge(name, allowance, args[first:], kwargs)
         result = filter(*args, **kwargs)
-        if name in _WRITERS and any(map(has_quoted, args[first:])):
+        if name in _WRITERS and has_quoted([*args[first:], kwargs]):
             result = quote(result)
         return allowance.made(result)
 

@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter, sa
 from jinja2.utils import Cycler, Joiner, Namespace
 
 from edgerun.text import template_text as text
+from edgerun.text.quoted import has_quoted, quote
 from edgerun.text.template_budget import INT_BITS, Budget, size_of
 from edgerun.text.template_filters import filters_for
 
@@ -88,7 +89,8 @@ class _Generator(CodeGenerator):
             super().visit_Tuple(node, frame)
 
     def _no_such_thing(self, node: nodes.Node, frame: Any) -> NoReturn:
-        self.fail(f"{type(node).__name__.lower()} has no place in a chat template", node.lineno)
+        name = type(node).__name__.lower()
+        self.fail(f"{'autoescape' if name.startswith('scoped') else name} has no place in a chat template", node.lineno)
 
     # other files, and escaping that would lose the flags of quoted text
     visit_Extends = visit_Include = visit_Import = visit_FromImport = _no_such_thing
@@ -120,7 +122,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         self.budget = Budget()
-        super().__init__(trim_blocks=True, lstrip_blocks=True, optimized=False, extensions=[LoopControlExtension, _ChatSyntax], finalize=_finalize)
+        syntax = [LoopControlExtension, _ChatSyntax]
+        super().__init__(trim_blocks=True, lstrip_blocks=True, optimized=False, extensions=syntax, finalize=_finalize)
         self.filters = filters_for(self, lambda: self.budget)
         self.tests = {name: self._stepping(test) for name, test in self.tests.items()}
         self.globals = {
@@ -175,7 +178,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def wrap_str_format(self, value: Any) -> Callable[..., Any] | None:
         """Put our operation in the place of a method of str (jinja2 has this hook for format alone)."""
-        if not isinstance(value, (MethodType, BuiltinMethodType)) or not isinstance(value.__self__, str) or value.__name__ not in text.METHODS:
+        method = isinstance(value, (MethodType, BuiltinMethodType)) and isinstance(value.__self__, str)
+        if not method or value.__name__ not in text.METHODS:
             return None
         if value.__name__ == "format":
             return functools.partial(self._format, value.__self__)
@@ -215,4 +219,5 @@ def _raise_exception(message: Any) -> NoReturn:
 def _strftime_now(layout: str) -> str:
     if len(layout) > 256 or any(map(str.isdigit, layout)):
         raise ValueError("strftime_now: a date layout has at most 256 characters and no width")
-    return datetime.datetime.now().strftime(layout)
+    now = datetime.datetime.now().strftime(layout)
+    return quote(now) if has_quoted(layout) else now

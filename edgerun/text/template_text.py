@@ -17,7 +17,9 @@ from edgerun.text.template_budget import Budget
 _PIECE = 64   # characters charged for a small str of its own
 _CONVERSIONS: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}   # of format's {!s}
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-_PERCENT = re.compile(r"%(?:\((?P<key>[^)]*)\))?(?P<flags>[#0\- +]*)(?P<width>\*|\d*)(?:\.(?P<precision>\*|\d*))?[hlL]?(?P<kind>.)", re.DOTALL)
+_PERCENT = re.compile(
+    r"%(?:\((?P<key>[^)]*)\))?(?P<flags>[#0\- +]*)(?P<width>\*|\d*)(?:\.(?P<precision>\*|\d*))?[hlL]?(?P<kind>.)", re.DOTALL
+)
 
 
 class Fields(Protocol):
@@ -56,7 +58,8 @@ _PRICES: dict[str, Callable[..., int]] = {
 METHODS = frozenset(_PRICES) | {
     *("capitalize", "casefold", "lower", "swapcase", "title", "upper"),
     *("count", "endswith", "find", "index", "rfind", "rindex", "startswith"),
-    *("isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper"),
+    *("isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier"),
+    *("islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper"),
     *("format", "join", "lstrip", "partition", "removeprefix", "removesuffix", "rpartition", "rstrip", "strip"),
 }
 
@@ -144,11 +147,11 @@ def _format_parts(budget: Budget, fields: Fields, pattern: str, args: Any, kwarg
         name = f"{next(numbers)}{field}" if field[:1] in ("", ".", "[") else field
         value = fields.get_field(name, args, kwargs)[0]
         if "{" in (spec or ""):
-            spec = "".join(_format_parts(budget, fields, spec or "", args, kwargs, numbers))
+            spec = gather(_format_parts(budget, fields, spec or "", args, kwargs, numbers))
         budget.charge(4 * budget.weigh(value) + sum(map(_number, re.findall(r"\d+", spec or ""))))
         if conversion:
             value = _marked(_CONVERSIONS[conversion](value), value)
-        yield value if isinstance(value, str) and not spec else _marked(format(value, spec or ""), value)
+        yield value if isinstance(value, str) and not spec else _marked(format(value, spec or ""), (value, spec))
 
 
 
@@ -164,7 +167,7 @@ def to_json(
     for chunk in chunks:   # only indents can grow far beyond the weight
         budget.charge(len(chunk))
         parts.append(chunk)
-    return _marked("".join(parts), value)
+    return _marked("".join(parts), (value, indent, separators))
 
 
 def _marked(text: str, source: Any) -> str:

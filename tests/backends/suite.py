@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from edgerun.backends.executor import PAGE, Batch
 from edgerun.formats import by_name
 from edgerun.graph import ops
+from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
 
 VOCAB = 40
+PAGES = -(-200 // PAGE)   # of one sequence
 
 
 @dataclass
@@ -56,27 +59,29 @@ class Case:
         every = {"x": self.width, "logits": self.out, **self.buffers}
         return Program((embed, *self.ops), every, self.caches, frozenset(self.tensors) | {"table"}, self.out)
 
-    def view(self, name: str) -> ops.View:
-        return ops.View(name, 0, {"x": self.width, "logits": self.out, **self.buffers}[name])
+    def view(self, name: str) -> View:
+        return View(name, 0, {"x": self.width, "logits": self.out, **self.buffers}[name])
 
     def all_tensors(self) -> dict[str, MemoryTensor]:
         x = np.random.default_rng(1).standard_normal((VOCAB, self.width)) * self.scale
         return {"table": tensor("table", x), **self.tensors}
 
 
-def batch(rows: int, pages: int, outputs: list[int] | None = None, start: int = 0) -> Batch:
-    """One sequence, its pages in an odd order."""
-    table = np.random.default_rng(2).permutation(pages).astype(np.int32)[None]
-    tokens = np.random.default_rng(3 + start).integers(0, VOCAB, rows).astype(np.int32)
-    wanted = np.arange(rows) if outputs is None else np.array(outputs)
-    return Batch(tokens, np.arange(start, start + rows, dtype=np.int32), np.zeros(rows, np.int32), table, wanted.astype(np.int32))
+def batches(rows: int, chunk: int, first_page: int = 0) -> Iterator[Batch]:
+    """One sequence, `chunk` rows at a time; its PAGES pages, from first_page on, in an odd order."""
+    table = first_page + np.random.default_rng(2).permutation(PAGES).astype(np.int32)[None]
+    tokens = np.random.default_rng(3).integers(0, VOCAB, rows).astype(np.int32)
+    for start in range(0, rows, chunk):
+        part = tokens[start : start + chunk]
+        positions = np.arange(start, start + len(part), dtype=np.int32)
+        yield Batch(part, positions, np.zeros(len(part), np.int32), table, np.arange(len(part), dtype=np.int32))
 
 
 def _random(*shape: int, seed: int = 4) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-X, OUT = ops.View, "logits"
+X, OUT = View, "logits"
 
 
 def norms() -> list[Case]:
@@ -85,7 +90,7 @@ def norms() -> list[Case]:
         for width, groups in ((64, 1), (48, 3), (50, 1), (8, 1), (24, 2)):
             n = width // groups
             w, b = tensor("w", _random(n)), tensor("b", _random(n, seed=5))
-            op = ops.Norm(X("x", 0, width), X(OUT, 0, width), "w", 1e-5, kind, groups, "b" if kind == "layer" else None)   # type: ignore[arg-type]
+            op = ops.Norm(X("x", 0, width), X(OUT, 0, width), "w", 1e-5, kind, groups, "b" if kind == "layer" else None)
             cases.append(Case(f"norm-{kind}-{width}-{groups}", width, [op], width, tensors={"w": w, "b": b}))
     plain = ops.Norm(X("x", 0, 32), X(OUT, 0, 32), None, 1e-6)
     return [*cases, Case("norm-plain", 32, [plain], 32)]
@@ -101,7 +106,7 @@ def linears(formats: list[str]) -> list[Case]:
             op = ops.Linear(X("x", 0, 2 * cols), X(OUT, 0, rows), ("w",), (None,))
             cases.append(Case(f"linear-{fmt}-{rows}", 2 * cols, [op], rows, tensors={"w": w}))
         w, v = tensor("w", _random(24, cols), fmt), tensor("v", _random(40, cols, seed=6), fmt)
-        b, r = tensor("b", _random(24, seed=7)), ops.View("x", 0, 64)
+        b, r = tensor("b", _random(24, seed=7)), View("x", 0, 64)
         op = ops.Linear(X("x", 0, cols), X(OUT, 0, 64), ("w", "v"), ("b", None), r)
         cases.append(Case(f"linear-{fmt}-two", cols, [op], 64, tensors={"w": w, "v": v, "b": b}))
     return cases
@@ -113,7 +118,7 @@ def ropes() -> list[Case]:
         for width, pairs in ((64, 32), (16, 8), (40, 20), (64, 8), (32, 10)):
             freqs = tuple(float(10000.0 ** (-i / pairs)) for i in range(pairs))
             v = X("x", 0, 3 * width)
-            steps: list[ops.Op] = [ops.Rope(v, 3, freqs, pairing, 1.1), ops.Scale(v, X(OUT, 0, 3 * width), 1.0)]   # type: ignore[arg-type]
+            steps: list[ops.Op] = [ops.Rope(v, 3, freqs, pairing, 1.1), ops.Scale(v, X(OUT, 0, 3 * width), 1.0)]
             cases.append(Case(f"rope-{pairing}-{width}-{pairs}", 3 * width, steps, 3 * width))
     return cases
 
@@ -141,9 +146,9 @@ def attentions() -> list[Case]:
 def maps() -> list[Case]:
     cases = []
     for activation in ("silu", "gelu", "gelu_erf", "relu", "relu2"):
-        gate = ops.Gate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), activation)   # type: ignore[arg-type]
+        gate = ops.Gate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), activation)
         cases.append(Case(f"gate-{activation}", 72, [gate], 36, scale=4.0))
-        act = ops.Activate(X("x", 0, 36), X(OUT, 0, 36), activation)   # type: ignore[arg-type]
+        act = ops.Activate(X("x", 0, 36), X(OUT, 0, 36), activation)
         cases.append(Case(f"activate-{activation}", 36, [act], 36, scale=4.0))
     cases.append(Case("add", 64, [ops.Add(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
     cases.append(Case("scale", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), -0.3)], 33))
@@ -155,6 +160,3 @@ def maps() -> list[Case]:
 def float_cases() -> list[Case]:
     """Everything but the integer products."""
     return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps()
-
-
-PAGES = -(-200 // PAGE)

@@ -1,78 +1,126 @@
-"""Every op of the vocabulary on every backend and every ISA of this CPU, against its float64 twin."""
+"""Every op of the vocabulary on every ISA of this CPU, against its float64 twin. The runs of a case share executors."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
-from suite import PAGES, Case, batch, float_cases, linears
+from suite import PAGES, Case, batches, float_cases, linears
 
 from edgerun.backends import cpu, reference
-from edgerun.backends.cpu import isa
-from edgerun.formats import all_formats
+from edgerun.backends.cpu.arena import Arena
+from edgerun.backends.cpu.isa import Isa
+from edgerun.backends.cpu.phases import Phases
+from edgerun.backends.cpu.store import KernelStore
+from edgerun.backends.cpu.weights import Weights
+from edgerun.backends.executor import Executor
+from edgerun.formats import all_formats, by_id
+from edgerun.graph import ops
 
-ISAS = [i.name for i in isa.runnable()]
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
+EXACT = {"numerics": "exact", "kv": "f32"}
+TURNS = 2   # runs of one executor, each with pages of its own
+
+
+def kernels_of(case: Case, numerics: str, kv: str) -> set[str]:
+    """The kernels that the CPU backend needs for it."""
+    program, tensors = case.program(), case.all_tensors()
+    needs = cpu.plan(program, tensors, pages=1, max_rows=1, numerics=numerics, kv=kv)
+    matrices = [tensors[name] for op in program.ops if isinstance(op, ops.Linear) for name in op.weights]
+    scratch, memory = Arena(needs.scratch, "activations"), Arena(needs.kv, "keys and values")
+    weights = Weights(matrices, numerics == "exact", 1, None)
+    return Phases(program, tensors, weights, scratch, memory, frame=0, kind=kv, pages=1, max_rows=1, threads=1).kernels
+
+
+@pytest.fixture(scope="session")
+def compile_all(request: pytest.FixtureRequest, shared_home: Path) -> Callable[[Isa], None]:
+    """Compiles the kernels of all cases that were chosen, at once: sharing children is much faster than one by one."""
+    chosen = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == Path(__file__)]
+    cases = {case.name: case for item in chosen if isinstance(case := item.callspec.params["case"], Case)}
+
+    @functools.cache
+    def compile_for(isa: Isa) -> None:
+        names = {name for case in cases.values() for numerics, kv in (("exact", "f32"), ("fast", "f16")) for name in kernels_of(case, numerics, kv)}
+        KernelStore(isa, shared_home / "kernels").load(names)
+
+    return compile_for
+
+
+@pytest.fixture
+def start(forced: Isa, compile_all: Callable[[Isa], None]) -> Iterator[Callable[..., Executor]]:
+    """Compiles a case; every executor is closed at the end."""
+    compile_all(forced)
+    executors: list[Executor] = []
+
+    def compile(case: Case, **options: Any) -> Executor:
+        executors.append(cpu.compile(case.program(), case.all_tensors(), pages=TURNS * PAGES, max_rows=128, **options))
+        return executors[-1]
+
+    yield compile
+    for executor in executors:
+        executor.close()
 
 
 def nmse(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a - b) ** 2).sum() / (b.astype(np.float64) ** 2).sum())
 
 
-def run(backend, case: Case, rows: int, chunk: int, **options) -> np.ndarray:
-    executor = backend.compile(case.program(), case.all_tensors(), pages=PAGES, max_rows=128, **options)
-    try:
-        whole = batch(rows, PAGES)
-        parts = []
-        for i in range(0, rows, chunk):
-            n = min(chunk, rows - i)
-            piece = type(whole)(whole.tokens[i : i + n], whole.positions[i : i + n], whole.sequences[i : i + n], whole.tables, np.arange(n, dtype=np.int32))
-            parts.append(executor.step(piece).copy())
-        return np.concatenate(parts)
-    finally:
-        executor.close()
+def run(executor: Executor, rows: int, chunk: int, turn: int = 0) -> np.ndarray:
+    """Logits of all rows of one sequence; a turn of its own gives it pages that nobody wrote before."""
+    return np.concatenate([executor.step(batch).copy() for batch in batches(rows, chunk, turn * PAGES)])
 
 
-@pytest.fixture(params=ISAS)
-def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("EDGERUN_ISA", request.param)
-    return request.param
+@functools.cache
+def truth_of(name: str) -> np.ndarray:
+    case = next(case for case in float_cases() if case.name == name)
+    with closing(reference.compile(case.program(), case.all_tensors(), pages=PAGES, max_rows=128)) as executor:
+        return run(executor, 101, 101)
 
 
 @pytest.mark.parametrize("case", float_cases(), ids=lambda c: c.name)
-def test_float_op(case: Case, forced: str) -> None:
-    truth = run(reference, case, 101, 101)
-    exact = run(cpu, case, 101, 101, numerics="exact", kv="f32")
-    assert nmse(exact, truth) < case.bound
-    for chunk, threads in ((101, 2), (37, 1), (1, 2)):
-        again = run(cpu, case, 101, chunk, numerics="exact", kv="f32", threads=threads)
-        assert np.array_equal(again, exact), (chunk, threads)
+def test_float_op(case: Case, start: Callable[..., Executor]) -> None:
+    one, two = start(case, **EXACT), start(case, threads=2, **EXACT)
+    exact = run(one, 101, 101)
+    assert nmse(exact, truth_of(case.name)) < case.bound
+    for executor, chunk, turn in ((two, 101, 0), (one, 37, 1), (two, 1, 1)):
+        assert np.array_equal(run(executor, 101, chunk, turn), exact), chunk
     if case.caches:
-        halves = run(cpu, case, 101, 101, kv="f16")
-        assert nmse(halves, truth) < 1e-6
+        assert nmse(run(start(case, kv="f16"), 101, 101), truth_of(case.name)) < 1e-6
 
 
-@pytest.mark.parametrize("case", linears(CODED), ids=lambda c: c.name)
-def test_integer_product(case: Case, forced: str) -> None:
-    """Against the weights times the int8 activations, which the quantization of the table itself makes exact."""
+@functools.cache
+def rounded_truth_of(name: str) -> np.ndarray:
+    """The products of the weights with the int8 activations: the quantization of the embeddings makes them exact."""
+    case = next(case for case in linears(CODED) if case.name == name)
     table = case.all_tensors()["table"].data.view(np.float32).reshape(-1, case.width)
     blocks = table.reshape(len(table), -1, 16)
     step = np.abs(blocks).max(-1, keepdims=True) / np.float32(127)
     rounded = (np.rint(blocks / step).astype(np.float64) * step).reshape(table.shape)
-    whole = batch(23, PAGES)
-    from edgerun.formats import by_id
-
-    start, truth = 0, []
+    (whole,) = batches(23, 23)
+    start, parts = 0, []
     for op in case.ops:
-        for name, bias in zip(op.weights, op.biases, strict=True):   # type: ignore[attr-defined]
-            w = case.tensors[name]
+        assert isinstance(op, ops.Linear)
+        for weight, bias in zip(op.weights, op.biases, strict=True):
+            w = case.tensors[weight]
             y = rounded[whole.tokens] @ by_id(w.type).dequantize(w.read()).astype(np.float64).T
             if bias:
                 y += case.tensors[bias].data.view(np.float32)
-            if op.residual:   # type: ignore[attr-defined]
+            if op.residual:
                 y += table[whole.tokens][:, start : start + w.shape[0]]
-            truth.append(y)
+            parts.append(y)
             start += w.shape[0]
-    fast = run(cpu, case, 23, 23)
-    assert nmse(fast, np.concatenate(truth, 1)) < 1e-11
-    for chunk, threads in ((23, 2), (7, 1), (1, 2)):
-        assert np.array_equal(run(cpu, case, 23, chunk, threads=threads), fast), (chunk, threads)
+    return np.concatenate(parts, 1)
+
+
+@pytest.mark.parametrize("case", linears(CODED), ids=lambda c: c.name)
+def test_integer_product(case: Case, start: Callable[..., Executor]) -> None:
+    one, two = start(case), start(case, threads=2)
+    fast = run(one, 23, 23)
+    assert nmse(fast, rounded_truth_of(case.name)) < 1e-11
+    for executor, chunk, turn in ((two, 23, 0), (one, 7, 1), (two, 1, 1)):
+        assert np.array_equal(run(executor, 23, chunk, turn), fast), chunk

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import edgerun
-from edgerun.cli.main import COMMANDS
+from edgerun.cli.commands import COMMANDS
 
 ROOT = Path(edgerun.__file__).parents[1]
 DOCS = Path(__file__).parents[2] / "docs"

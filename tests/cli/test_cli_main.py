@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import edgerun
-from edgerun.cli.main import COMMANDS
+from edgerun.cli.commands import COMMANDS
 
 Cli = Callable[..., Any]
 HEAVY = ("numpy", "numba", "llvmlite", "rich", "pydantic", "jinja2", "prompt_toolkit", "huggingface_hub", "ssl", "asyncio", "http.client")

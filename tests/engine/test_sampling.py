@@ -89,7 +89,7 @@ def test_chain_is_the_obvious_one(kind, chain):
 
 @settings(deadline=None, max_examples=150)
 @given(
-    logits=st.lists(st.floats(-30, 30, width=32) | st.just(-math.inf), min_size=1, max_size=40).filter(lambda values: max(values) > -math.inf),
+    logits=st.lists(st.floats(-30, 30, width=32) | st.just(-math.inf), min_size=1, max_size=40).filter(lambda some: max(some) > -math.inf),
     temperature=st.floats(0, 5),
     top_k=st.integers(0, 45),
     top_p=st.floats(0, 1),

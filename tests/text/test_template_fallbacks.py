@@ -16,7 +16,8 @@ WANT = {   # by the model cards
     "<|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
     "<|start_header_id|>assistant<|end_header_id|>\n\n",
     "llama4": "<s><|header_start|>system<|header_end|>\n\nBe brief.<|eot|><|header_start|>user<|header_end|>\n\nHi<|eot|>"
-    "<|header_start|>assistant<|header_end|>\n\nHello.<|eot|><|header_start|>user<|header_end|>\n\nWhy?<|eot|><|header_start|>assistant<|header_end|>\n\n",
+    "<|header_start|>assistant<|header_end|>\n\nHello.<|eot|><|header_start|>user<|header_end|>\n\nWhy?<|eot|>"
+    "<|header_start|>assistant<|header_end|>\n\n",
     "llama2": "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello. </s><s>[INST] Why? [/INST]",
     "mistral": "<s>[INST] Be brief.\n\nHi [/INST] Hello.</s>[INST] Why? [/INST]",
     "gemma": "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello.<end_of_turn>\n"
@@ -26,12 +27,13 @@ WANT = {   # by the model cards
     "granite": "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> Hi <|end_of_text|>\n"
     "<|start_of_role|>assistant<|end_of_role|>Hello.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>Why?<|end_of_text|>\n"
     "<|start_of_role|>assistant<|end_of_role|>",
-    "command-r": "<s><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|>"
+    "command-r": "<s><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|>"
+    "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|>"
     "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Hello.<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Why?<|END_OF_TURN_TOKEN|>"
     "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>",
     "deepseek": "<s>Be brief.\n\n<｜User｜>Hi<｜Assistant｜>Hello.</s><｜User｜>Why?<｜Assistant｜>",
-    "gpt-oss": "<|start|>developer<|message|>Be brief.<|end|><|start|>user<|message|> Hi <|end|><|start|>assistant<|channel|>final<|message|>Hello.<|end|>"
-    "<|start|>user<|message|>Why?<|end|><|start|>assistant",
+    "gpt-oss": "<|start|>developer<|message|>Be brief.<|end|><|start|>user<|message|> Hi <|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Hello.<|end|><|start|>user<|message|>Why?<|end|><|start|>assistant",
     "vicuna": "<s>Be brief.\n\nUSER: Hi\nASSISTANT: Hello.</s>\nUSER: Why?\nASSISTANT:",
     "alpaca": "<s>Be brief.\n\n### Instruction:\nHi\n\n### Response:\nHello.</s>\n\n### Instruction:\nWhy?\n\n### Response:\n",
 }
@@ -45,7 +47,8 @@ def test_every_fallback_is_here():
 def test_fallback(name):
     template = ChatTemplate.named(name, "<s>", "</s>")
     assert template.render(CHAT).text == WANT[name]
-    assert not template.render(CHAT[:2], add_generation_prompt=False).text.endswith(("assistant\n", "model\n", "ASSISTANT:", "<|assistant|>\n"))
+    unprompted = template.render(CHAT[:2], add_generation_prompt=False).text
+    assert not unprompted.endswith(("assistant\n", "model\n", "ASSISTANT:", "<|assistant|>\n"))
 
 
 @pytest.mark.parametrize("name", WANT)

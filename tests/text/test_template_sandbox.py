@@ -2,7 +2,6 @@
 
 import functools
 import resource
-import string
 import time
 
 import pytest
@@ -62,7 +61,7 @@ TOO_MUCH = {
     "split at": "{% set a = 'a ' * 7000000 %}{{ a.split(' ') | length }}",
     "splitlines": "{% set a = '\r' * 15000000 %}{{ a.splitlines() | length }}",
     "title": "{% set a = 'a ' * 7000000 %}{{ a | title | length }}",
-    "hold": "{% set ns = namespace(l=[]) %}{% set a = 'a' * 1000000 %}{% for i in range(1000) %}{% set ns.l = ns.l + [a ~ i] %}{% endfor %}",
+    "hold": "{% set a = 'a' * 1000000 %}" + GROW % ("[]", "ns.x + [a ~ i]", "ns.x"),
     "hold slices": "{% set a = 'a' * 1000000 %}" + "".join(f"{{% set b{at} = a[1:] %}}" for at in range(100)),
     "sum of lists": "{{ ([[1] * 1000] * 1000) | sum(start=[]) | length }}",
     "json indent": "{{ [[[1]]] | tojson(indent=1000000000) }}",
@@ -277,12 +276,13 @@ def test_operations_are_those_of_jinja_and_keep_what_is_quoted(source, a, b):
         assert not trusted or not letters & set(text.upper())
 
 
+SPECS = ["%s", "%5s", "%-6s|", "%.2s", "%d", "%05d", "%+.1f", "%x", "%r", "%%", "text", "<", "%", "%q"]
 VALUES = st.integers(-999, 999) | st.text("ab%", max_size=4) | st.floats(-9, 9) | st.none() | st.lists(st.integers(0, 9), max_size=2)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    specs=st.lists(st.sampled_from(["%s", "%5s", "%-6s|", "%.2s", "%d", "%05d", "%+.1f", "%x", "%r", "%%", "text", "<", "%", "%q"]), max_size=5),
+    specs=st.lists(st.sampled_from(SPECS), max_size=5),
     values=st.lists(VALUES, max_size=4).map(tuple) | VALUES,
 )
 def test_percent_is_that_of_python(specs, values):
@@ -300,7 +300,28 @@ def test_percent_is_that_of_python(specs, values):
 def test_formatting_trusts_the_pattern_only():
     result = ChatTemplate("{{ '<|a|>%s<|b|>' % m }}{{ '<|c|>{}<|d|>'.format(m) }}{{ '<|e|>%s' | format(m) }}").render([], m="|")
     assert [text for text, trusted in result.pieces if trusted] == ["<|a|>", "<|b|><|c|>", "<|d|><|e|>"]
-    assert string.Formatter   # the fields themselves are looked up in the sandbox: see FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ strftime_now(q) }}",
+        "{{ 'a b c d e f' | truncate(3, end=q) }}",
+        "{{ '{:{}>9}'.format('x', q) }}",
+        "{{ '%s' % [q] }}",
+        "{{ [1, 2] | tojson(separators=[q, ':']) }}",
+        "{{ [1] | tojson(indent=q) }}",
+        "{{ 'x' | indent(q, true) }}",
+        "{{ 'x'.center(5, q) }}",
+        "{{ '[1]' | replace('1', '\"' ~ q ~ '\"') | from_json }}",
+        "{{ [q] | map('replace', 'a', 'b') | list }}",
+        "{{ dict(**{q: 1}) }}",
+    ],
+)
+def test_arguments_can_be_quoted_too(source):
+    result = ChatTemplate(source).render([], q="Ω")
+    assert "Ω" in result.text
+    assert all("Ω" not in text for text, trusted in result.pieces if trusted)
 
 
 def test_pieces_of_a_plain_str_are_trusted():

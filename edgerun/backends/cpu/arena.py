@@ -1,7 +1,8 @@
-"""Big pieces of memory: aligned, in huge pages where the system offers them, resident only where touched. Knows no use."""
+"""Big pieces of memory: aligned, in huge pages where that pays, resident only where touched. Knows no use."""
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 
 import numpy as np
@@ -9,19 +10,26 @@ import numpy as np
 from edgerun.errors import ResourceError
 
 ALIGN = 64
+# Not shared with a forked child; and Linux gives huge pages to private memory only, unless told otherwise.
+_FLAGS = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
 
 
 class Arena:
-    """One anonymous mapping of `nbytes`, handed out in aligned pieces; zero until written."""
+    """One anonymous mapping of `nbytes`, handed out in aligned pieces; zero until written.
 
-    def __init__(self, nbytes: int, what: str) -> None:
+    huge: in huge pages where the system offers them, which pays where all of it is read over and over.
+    ResourceError when the system does not grant so much.
+    """
+
+    def __init__(self, nbytes: int, what: str, huge: bool = False) -> None:
         self._at = 0
         try:
-            self._map = mmap.mmap(-1, max(nbytes, 1))
+            self._map = mmap.mmap(-1, max(nbytes, 1), **_FLAGS)
         except (OSError, OverflowError, ValueError) as error:
             raise ResourceError(f"cannot reserve {nbytes / 1e6:.0f} MB for {what}: {error}") from None
-        if hasattr(mmap, "MADV_HUGEPAGE") and nbytes >= 1 << 22:
-            self._map.madvise(mmap.MADV_HUGEPAGE)
+        if huge and hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):   # a kernel built without them
+                self._map.madvise(mmap.MADV_HUGEPAGE)
         self._bytes = np.frombuffer(self._map, np.uint8)
         self.nbytes = nbytes
 

@@ -7,20 +7,40 @@ at 24, size at 32, link at 40; symbol of 24 bytes: name u32 | info u8 | other u8
 from __future__ import annotations
 
 import struct
+import sys
 
 ALLOWED = frozenset({"memset", "memcpy", "memmove", "_GLOBAL_OFFSET_TABLE_"})
+_SYMBOLS = 2   # SHT_SYMTAB
 
 
 def undefined_symbols(code: bytes) -> set[str]:
-    """Names that the object needs from elsewhere; ValueError or struct.error where it is no sound ELF."""
+    """Names that the object needs from elsewhere; ValueError where it is no sound ELF, or has no table of symbols."""
+    try:
+        return _undefined_symbols(code)
+    except (struct.error, IndexError, OverflowError) as error:
+        raise ValueError(f"not a sound ELF object: {error}") from None
+
+
+def harmless(code: bytes) -> bool:
+    """Whether an object may be linked: it calls nothing but memory functions. Where objects are no ELF it is not looked into."""
+    if not sys.platform.startswith("linux"):
+        return bool(code)
+    try:
+        return undefined_symbols(code) <= ALLOWED
+    except ValueError:
+        return False
+
+
+def _undefined_symbols(code: bytes) -> set[str]:
     if code[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a 64-bit little-endian ELF object")
     start, size, count = struct.unpack_from("<Q", code, 40)[0], *struct.unpack_from("<HH", code, 58)
     sections = [(*struct.unpack_from("<I", code, at + 4), *struct.unpack_from("<QQI", code, at + 24)) for at in range(start, start + size * count, size)]
+    tables = [section for section in sections if section[0] == _SYMBOLS]
+    if not tables:
+        raise ValueError("an ELF object without a table of symbols")   # as when sections are counted elsewhere, beyond 65,279
     names = set()
-    for kind, offset, length, link in sections:
-        if kind != 2:   # SHT_SYMTAB
-            continue
+    for _, offset, length, link in tables:
         strings = sections[link][1]
         for at in range(offset, offset + length, 24):
             name, _, _, section = struct.unpack_from("<IBBH", code, at)
@@ -28,13 +48,3 @@ def undefined_symbols(code: bytes) -> set[str]:
                 begin = strings + name
                 names.add(code[begin : code.index(b"\0", begin)].decode())
     return names
-
-
-def harmless(code: bytes) -> bool:
-    """Whether an object may be linked: it calls nothing but memory functions. Mach-O and COFF are not looked into."""
-    if not code.startswith(b"\x7fELF"):
-        return bool(code)
-    try:
-        return undefined_symbols(code) <= ALLOWED
-    except (ValueError, struct.error, IndexError, UnicodeDecodeError):
-        return False

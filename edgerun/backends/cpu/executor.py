@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
@@ -14,8 +15,9 @@ from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, Phases, buffer_shapes, kv_bytes, quantized_bytes
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of
+from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, vector_bytes
 from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor, most_outputs
+from edgerun.errors import Unsupported
 from edgerun.formats import by_id
 from edgerun.graph import ops
 from edgerun.graph.program import Program
@@ -29,6 +31,12 @@ def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     return [tensors[name] for name in names]
 
 
+def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """What is read besides matrices and tables of embeddings: weights of norms, biases, sinks."""
+    tables = {op.table for op in program.ops if isinstance(op, ops.Embed)}
+    return [tensors[name] for name in program.tensors - tables - {t.name for t in _matrices(program, tensors)}]
+
+
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
     coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
@@ -38,10 +46,16 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
 
 
 def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
-    """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used."""
+    """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used.
+
+    Unsupported where an attention head is wider than the kernels compute.
+    """
     exact = numerics == "exact"
+    widest = max((max(c.key_width, c.value_width) for c in program.caches), default=0)
+    if widest > F.MAX_HEAD:
+        raise Unsupported(f"the model's attention heads are {widest} wide; the CPU backend computes up to {F.MAX_HEAD}: use the reference backend")
     return MemoryPlan(
-        weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)),
+        weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)) + sum(vector_bytes(t) for t in _vectors(program, tensors)),
         kv=sum(sum(kv_bytes(c, pages, 2 if kv == "f16" else 4)) for c in program.caches),
         scratch=_scratch_bytes(program, tensors, max_rows, exact),
     )
@@ -86,6 +100,7 @@ class CpuExecutor:
         for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles)):
             self._frame[word] = array.ctypes.data
         self._pool: Pool | None = Pool(self._table, linked, threads)
+        weakref.finalize(self, self._pool.close)   # threads end with their executor, and before the interpreter
 
     def step(self, batch: Batch) -> np.ndarray:
         """See `Executor.step`. AssertionError where the batch does not fit: nothing from outside reaches this unchecked."""
@@ -93,8 +108,9 @@ class CpuExecutor:
         n, m = len(batch.tokens), len(batch.outputs)
         tables = np.ascontiguousarray(batch.tables, np.int32)
         pages = tables[batch.sequences, batch.positions // PAGE]
-        assert m <= n <= self.max_rows, "rows of the batch"
-        assert m <= most_outputs(self.n_vocab, self.max_rows), "rows whose logits are asked for"
+        assert 0 < n <= self.max_rows, "rows of the batch"
+        assert m <= min(n, most_outputs(self.n_vocab, self.max_rows)), "rows whose logits are asked for"
+        assert np.all((batch.outputs >= 0) & (batch.outputs < n)), "row numbers whose logits are asked for"
         assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
         tiles = self._tile(batch.sequences)

@@ -152,6 +152,7 @@ class Phases:
 
     def _writes(self, view: ops.View) -> None:
         """What was quantized from this buffer is stale."""
+        assert self._on_outputs or len(self._buffers[view.buffer]) == self._max_rows, "logits of more rows than there is room for"
         self._fresh = {v for v in self._fresh if v.buffer != view.buffer}
 
     def _row(self, kernel: str, out: ops.View | None, *words: Word) -> None:
@@ -161,6 +162,7 @@ class Phases:
             self._writes(out)
 
     def _lower(self, op: ops.Op) -> None:
+        assert not (self._on_outputs and isinstance(op, ops.Rope | ops.Store | ops.Attention)), "positions are known by row of the batch"
         method: Callable[[ops.Op], None] = getattr(self, f"_{type(op).__name__.lower()}")
         method(op)
 
@@ -206,6 +208,7 @@ class Phases:
         self._map("softcap", op.x, op.x, op.out, op.cap)
 
     def _select(self, op: ops.Select) -> None:
+        assert op.x.buffer != op.out.buffer, "a chunk would overwrite rows that another one has yet to read"
         self._flush()
         self._on_outputs = True
         self._row("row-select", op.out, *self._at(op.x), *self._at(op.out), op.x.width, self._frame)

@@ -13,7 +13,8 @@ import numpy as np
 from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, COUNT, DONES, PHASES, YIELD
 from edgerun.backends.cpu.native import Linked
 
-PATIENCE = 1 << 14   # polls of about 50 ns: under a millisecond
+PATIENCE = 1 << 14           # polls of about 50 ns: under a millisecond
+LAST_EPOCH = (1 << 31) - 1   # epochs tag the upper half of a signed word, and their parity must alternate when they begin again
 
 
 class Pool:
@@ -36,22 +37,24 @@ class Pool:
 
     def step(self) -> None:
         """Walk the program once; all threads' writes are visible when it returns."""
-        self.epoch += 1
+        self.epoch = (self.epoch + 1) & LAST_EPOCH
         if self._asleep:
             with self._wake:
                 self._wake.notify_all()
         self._step(self._address, self.epoch)
 
     def _body(self) -> None:
-        last = 0
+        last = seen = 0
         while last >= 0:
             last = self._work(self._address, last, PATIENCE)
             with self._wake:
                 if last < 0 or self._stopped:
                     return
                 self._asleep += 1
-                while self.epoch == last and not self._stopped:
+                # An epoch seen before that was not walked never rang: an interrupt came between the two.
+                while self.epoch in (last, seen) and not self._stopped:
                     self._wake.wait()
+                seen = self.epoch
                 self._asleep -= 1
 
     def close(self) -> None:

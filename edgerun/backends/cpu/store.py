@@ -2,7 +2,7 @@
 
 One folder per (sources, llvmlite, target), one file per kernel:
 
-    "edgerun kernel 1\\n" | sha256 of the rest, 32 bytes | symbol, "\\0" | relocatable object
+    "edgerun kernel 1\\n" | sha256 of folder and kernel name and of the rest, 32 bytes | symbol, "\\0" | relocatable object
 
 The folder belongs to the user and nobody else can write it, links are not followed, the digest is checked and the object may
 refer to nothing but memset and its kin: else the entry is ignored and made anew. Missing kernels are compiled in child
@@ -16,39 +16,28 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edgerun import config
 from edgerun.backends.cpu import elf
-from edgerun.backends.cpu.compile import compile_kernels
+from edgerun.backends.cpu.compiler import compile_kernels
 from edgerun.backends.cpu.isa import Isa, target
 
 MAGIC = b"edgerun kernel 1\n"
+PATIENCE = 120.0   # seconds to wait for another process that compiles; it may be stopped or hang
 Progress = Callable[[int, int], None]
 
 
 def _sources_digest() -> bytes:
     """Hash of everything that decides what a kernel computes."""
     here = Path(__file__).parent
-    files = [*here.glob("kernels/*.py"), here.parent / "executor.py", *(here.parents[1] / "formats").glob("*.py")]
+    files = [*here.glob("kernels/*.py"), here / "compiler.py", here.parent / "executor.py", *(here.parents[1] / "formats").glob("*.py")]
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.digest()
-
-
-def _encode(symbol: str, code: bytes) -> bytes:
-    payload = symbol.encode() + b"\0" + code
-    return MAGIC + hashlib.sha256(payload).digest() + payload
-
-
-def _decode(data: bytes) -> tuple[str, bytes] | None:
-    digest, payload = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
-    if not data.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
-        return None
-    symbol, _, code = payload.partition(b"\0")
-    return (symbol.decode(), code) if elf.harmless(code) else None
 
 
 class KernelStore:
@@ -63,7 +52,10 @@ class KernelStore:
         self.folder = (folder or config.kernels_folder()) / f"{isa.name}-{key}"
 
     def load(self, names: Iterable[str], progress: Progress | None = None) -> dict[str, tuple[str, bytes]]:
-        """(symbol, object code) of each kernel; missing ones are compiled, with progress(done, of)."""
+        """(symbol, object code) of each kernel; missing ones are compiled, with progress(done, of).
+
+        ResourceError where the compiler gets no memory or no temporary folder; RuntimeError where it fails, which is a bug.
+        """
         wanted = sorted(set(names))
         found = {name: entry for name in wanted if (entry := self._read(name))}
         if len(found) == len(wanted):
@@ -71,12 +63,16 @@ class KernelStore:
         with self._lock():
             found.update({name: entry for name in wanted if name not in found and (entry := self._read(name))})
             missing = [name for name in wanted if name not in found]
-            if missing:
-                with tempfile.TemporaryDirectory(prefix="edgerun-") as scratch:
-                    for name, symbol, code in compile_kernels(missing, self.isa, scratch, progress):
-                        found[name] = symbol, code
-                        self._write(name, _encode(symbol, code))
+            for name, symbol, code in compile_kernels(missing, self.isa, progress) if missing else ():
+                if not elf.harmless(code):
+                    raise RuntimeError(f"kernel {name} for {self.isa.name} refers to something outside itself")
+                found[name] = symbol, code
+                self._write(name, symbol.encode() + b"\0" + code)
         return found
+
+    def _digest(self, name: str, payload: bytes) -> bytes:
+        """An entry is good in its own place only: another kernel's code, or another target's, is none of this one's."""
+        return hashlib.sha256(f"{self.folder.name}/{name}\0".encode() + payload).digest()
 
     def _usable(self) -> bool:
         """Whether the folder exists and nobody else could have written into it."""
@@ -90,19 +86,23 @@ class KernelStore:
         return True
 
     def _read(self, name: str) -> tuple[str, bytes] | None:
-        if not self._usable():
+        """(symbol, object code) of a sound entry."""
+        data = self._bytes(name) if self._usable() else b""
+        digest, payload = data[len(MAGIC) : len(MAGIC) + 32], data[len(MAGIC) + 32 :]
+        if not data.startswith(MAGIC) or self._digest(name, payload) != digest:
             return None
-        try:
-            fd = os.open(self.folder / f"{name}.o", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return None
-        with os.fdopen(fd, "rb") as file:
-            info = os.fstat(fd)
-            if not stat.S_ISREG(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022 or info.st_size > 1 << 24:
-                return None
-            return _decode(file.read())
+        symbol, _, code = payload.partition(b"\0")
+        return (symbol.decode(), code) if symbol.isascii() and elf.harmless(code) else None
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _bytes(self, name: str) -> bytes:
+        """What is in an entry, if it is a file of the user's own."""
+        with contextlib.suppress(OSError), open(os.open(self.folder / f"{name}.o", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            info = os.fstat(file.fileno())
+            if stat.S_ISREG(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o022 and info.st_size <= 1 << 24:
+                return file.read()
+        return b""
+
+    def _write(self, name: str, payload: bytes) -> None:
         """Keep an entry if that is possible; a read-only home is no error."""
         if not self._usable():
             return
@@ -110,11 +110,12 @@ class KernelStore:
             fd, part = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
             try:
                 with os.fdopen(fd, "wb") as file:
-                    file.write(data)
+                    file.write(MAGIC + self._digest(name, payload) + payload)
                 os.replace(part, self.folder / f"{name}.o")
-            except OSError:
+            except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(part)
+                raise
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
@@ -124,15 +125,26 @@ class KernelStore:
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
         try:
-            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600) if self._usable() else -1
         except OSError:
-            yield
-            return
+            fd = -1
         try:
-            with contextlib.suppress(ImportError, OSError):
-                import fcntl
-
-                fcntl.flock(fd, fcntl.LOCK_EX)
+            _wait_for(fd)
             yield
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+
+
+def _wait_for(fd: int) -> None:
+    """Lock a file (-1: none), or give up after a while, and where the file system knows no locks."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        end = time.monotonic() + PATIENCE
+        while fd >= 0 and time.monotonic() < end:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.1)

@@ -6,6 +6,7 @@ stay in L2, so the file's pages never add to the memory in use.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -53,12 +54,17 @@ def matrix_bytes(tensor: Tensor, exact: bool) -> int:
     return aligned(packing_of(tensor, exact).nbytes(*tensor.shape))
 
 
+def vector_bytes(tensor: Tensor) -> int:
+    """Bytes of a vector as float32, padded to a multiple of 16 numbers."""
+    return -(-math.prod(tensor.shape) // 16) * 64
+
+
 class Weights:
     """All matrices of a model in one arena, repacked by several threads, and its vectors."""
 
     def __init__(self, matrices: Iterable[Tensor], exact: bool, threads: int, progress: Callable[[int, int], None] | None) -> None:
         tensors = list(matrices)
-        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors), "the weights")
+        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors), "the weights", huge=True)
         self.matrices: dict[str, Matrix] = {}
         self._vectors: dict[str, np.ndarray] = {}
         jobs = []
@@ -74,7 +80,7 @@ class Weights:
         """Address of a tensor's values as float32, followed by zeros up to a multiple of 16."""
         if tensor.name not in self._vectors:
             x = by_id(tensor.type).dequantize(tensor.read()).reshape(-1)
-            room = np.zeros(-(-x.size // 16) * 16, np.float32)
+            room = np.zeros(vector_bytes(tensor) // 4, np.float32)
             room[: x.size] = x
             self._vectors[tensor.name] = room
         return self._vectors[tensor.name].ctypes.data
@@ -104,21 +110,23 @@ def _work_through(jobs: list, do: Callable, threads: int, progress: Callable[[in
                 job = next(todo, None)
             if job is None:
                 return
-            try:
-                do(job)
-            except BaseException as error:
-                errors.append(error)
-                return
+            do(job)
             with lock:
                 done += 1
                 if progress:
                     progress(done, len(jobs))
 
-    helpers = [threading.Thread(target=body) for _ in range(threads - 1)]
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:   # Ctrl-C too, wherever it comes
+            errors.append(error)
+
+    helpers = [threading.Thread(target=guarded, args=[body]) for _ in range(threads - 1)]
     for helper in helpers:
         helper.start()
-    body()
+    guarded(body)
     for helper in helpers:
-        helper.join()
+        guarded(helper.join)
     if errors:
         raise errors[0]

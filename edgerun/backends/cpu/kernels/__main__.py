@@ -1,4 +1,4 @@
-"""Child process of the compiler: python -m edgerun.backends.cpu.kernels FOLDER NAME... (see `backends/cpu/compile.py`).
+"""Child process of the compiler: python -m edgerun.backends.cpu.kernels FOLDER NAME... (see `backends/cpu/compiler.py`).
 
 A kernel is named module-parameter-...: product-Q4_K, attention-f16, row-norm-rms, run-step.
 """

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.backends.executor import PAGE
 
 # The argument block, in 8-byte words. VALUE is the width of a value head, ROOM the same rounded up to 16.
 K, V, Q, Q_STRIDE, OUT, OUT_STRIDE, HEADS, KV_HEADS, KEY, VALUE, ROOM, SCALE, WINDOW, SOFTCAP, SINKS, FRAME = range(16)
-MAX_WIDTH = 1024
 MASKED, LOWEST = -3e38, -1e30
-STEP = 4 * (MAX_WIDTH + 16)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
+STEP = 4 * (F.MAX_HEAD + 16)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
 LOAD = {"f16": (2, lambda: S.load_half), "f32": (4, lambda: S.load_f32)}
 
 
@@ -57,7 +57,7 @@ def attend(kind: str, T: int) -> Any:
             if softcap != 0.0:
                 for t in range(T):
                     p = s + 4 * PAGE * t + 64 * block
-                    S.store_f32(p, S.softcap(S.load_f32(p), S.splat(softcap)))
+                    S.store_f32(p, M.softcap(S.load_f32(p), S.splat(softcap)))
 
     @S.inner
     def soften(s: int, base: int, low: int, high: int, blocks: int, m: int, total: int, alpha: int) -> None:
@@ -71,10 +71,10 @@ def attend(kind: str, T: int) -> Any:
         now = max(before, S.max_lanes(top))
         shift, some = S.splat(now), S.zero()
         for block in range(blocks):
-            p = S.exp(S.sub(S.load_f32(s + 64 * block), shift))
+            p = M.exp(S.sub(S.load_f32(s + 64 * block), shift))
             S.store_f32(s + 64 * block, p)
             some = S.add(some, p)
-        factor = S.exp(S.splat(before - now))
+        factor = M.exp(S.splat(before - now))
         S.poke_f32(m, now)
         S.poke_f32(alpha, S.first_lane(factor))
         S.store_f32(total, S.fma(S.load_f32(total), factor, some))
@@ -121,8 +121,8 @@ def attend(kind: str, T: int) -> Any:
             if S.word(args, SINKS):
                 sink, top = S.peek_f32(S.word(args, SINKS) + 4 * own), S.peek_f32(m + 4 * t)
                 now = max(sink, top)
-                factor = S.first_lane(S.exp(S.splat(top - now)))
-                total = total * factor + S.first_lane(S.exp(S.splat(sink - now)))
+                factor = S.first_lane(M.exp(S.splat(top - now)))
+                total = total * factor + S.first_lane(M.exp(S.splat(sink - now)))
             value = S.word(args, VALUE)
             copy_scaled(S.word(args, OUT) + row * S.word(args, OUT_STRIDE) + 4 * value * own, o + STEP * t, value, factor / total)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from edgerun.backends.cpu.kernels import dot
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
 from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast, fused
@@ -25,8 +26,8 @@ def _field(b: Any, v: Any, shift: int, bits: int, up: int) -> Any:
         return v
     move, mask = shift - up, ((1 << bits) - 1) << up
     if move:
-        v = b.bitcast((b.lshr if move > 0 else b.shl)(b.bitcast(v, _WIDE), S._const(_WIDE, abs(move))), U8.ir)
-    return b.and_(v, S._const(U8.ir, mask - 256 if mask > 127 else mask))
+        v = b.bitcast((b.lshr if move > 0 else b.shl)(b.bitcast(v, _WIDE), S.constant(_WIDE, abs(move))), U8.ir)
+    return b.and_(v, S.constant(U8.ir, mask - 256 if mask > 127 else mask))
 
 
 def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
@@ -34,7 +35,7 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     planes = []
     for bits, vectors, at in packing.planes:
         start = b.add(b.add(p, _I64(at)), b.mul(s, _I64(64 * vectors)))
-        planes.append((bits, [S._load(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]))
+        planes.append((bits, [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]))
     for group in range(packing.sub // 4):
         code, up = None, 0
         for bits, loaded in planes:
@@ -49,7 +50,7 @@ def dots(packing: Packing, tile: TileOps) -> Any:
     scale at d for each 16 columns. Sums of 16 columns are integers and exact; then they are scaled and added as floats.
     """
     table = packing.table
-    pick = S.lookup(tuple(v + packing.bias for v in table)) if table else None
+    pick = dot.lookup(tuple(v + packing.bias for v in table)) if table else None
     bits = max(v + packing.bias for v in table).bit_length() if table else packing.bits
 
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
@@ -61,7 +62,7 @@ def dots(packing: Packing, tile: TileOps) -> Any:
                 codes = pick(b, codes)
             here = b.add(x, _I64(4 * group))
             for t in range(tile.count):
-                sums[t] = S.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), bits)
+                sums[t] = dot.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), bits)
             if group % 4 == 3:
                 for t in range(tile.count):
                     step = broadcast(b, b.add(address(b, d, d_stride, t), _I64(group // 4 * 4)), FLOAT, F32)
@@ -79,12 +80,12 @@ def dots(packing: Packing, tile: TileOps) -> Any:
 def _half(b: Any, p: Any, at: int, s: Any, each: bool) -> Any:
     """The 16 halves at p + at (+ 32 s where there is one for each sub-block), as floats."""
     start = b.add(p, _I64(at))
-    return S.widen_emit(b, S._load(b, b.add(start, b.mul(s, _I64(32))) if each else start, S.F16.ir))
+    return S.widen_emit(b, S.load_at(b, b.add(start, b.mul(s, _I64(32))) if each else start, S.F16.ir))
 
 
 def _bytes(b: Any, p: Any, at: int, s: Any, signed: bool) -> Any:
     """The 16 bytes of sub-block s at p + at, as floats."""
-    v = S._load(b, b.add(b.add(p, _I64(at)), b.mul(s, _I64(16))), ir.VectorType(ir.IntType(8), 16))
+    v = S.load_at(b, b.add(b.add(p, _I64(at)), b.mul(s, _I64(16))), ir.VectorType(ir.IntType(8), 16))
     return b.sitofp(b.sext(v, S.I32.ir), F32.ir) if signed else b.uitofp(b.zext(v, S.I32.ir), F32.ir)
 
 
@@ -105,7 +106,7 @@ def offset(packing: Packing) -> Any:
     @op(F32, i64, i64, F32)
     def of_sub_block(b: Any, p: Any, s: Any, scaled: Any) -> Any:
         if packing.offset == "bias":
-            return b.fmul(scaled, S._const(F32.ir, -float(packing.bias)))
+            return b.fmul(scaled, S.constant(F32.ir, -float(packing.bias)))
         m = _half(b, p, packing.m_at, s, packing.tops > 1)
         return m if packing.offset == "f16" else b.fneg(b.fmul(m, _bytes(b, p, packing.mins_at, s, False)))
 

@@ -9,3 +9,4 @@
 """
 
 ROWS, OUTPUTS, POSITIONS, PAGES, SELECTED, TILES, TABLES, TABLE, WORDS = range(9)
+MAX_HEAD = 1024   # widest head of keys or values: attention keeps its queries and results on the stack

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.executor import PAGE
 
@@ -195,17 +196,17 @@ def store(kind: str) -> Callable[[int, int], None]:
 
 
 def _silu(x: Any, y: Any, c: Any) -> Any:
-    return S.div(x, S.add(S.splat(1.0), S.exp(S.negate(x))))
+    return S.div(x, S.add(S.splat(1.0), M.exp(S.negate(x))))
 
 
 def _gelu(x: Any, y: Any, c: Any) -> Any:
     cubic = S.mul(S.mul(x, x), S.mul(x, S.splat(0.044715)))
     twice = S.mul(S.splat(2.0 * 0.7978845608028654), S.add(x, cubic))
-    return S.div(x, S.add(S.splat(1.0), S.exp(S.negate(twice))))
+    return S.div(x, S.add(S.splat(1.0), M.exp(S.negate(twice))))
 
 
 def _gelu_erf(x: Any, y: Any, c: Any) -> Any:
-    return S.mul(S.mul(x, S.splat(0.5)), S.add(S.splat(1.0), S.erf(S.mul(x, S.splat(0.7071067811865476)))))
+    return S.mul(S.mul(x, S.splat(0.5)), S.add(S.splat(1.0), M.erf(S.mul(x, S.splat(0.7071067811865476)))))
 
 
 def _relu(x: Any, y: Any, c: Any) -> Any:
@@ -226,7 +227,7 @@ def _scale(x: Any, y: Any, c: Any) -> Any:
 
 
 def _softcap(x: Any, y: Any, c: Any) -> Any:
-    return S.softcap(x, c)
+    return M.softcap(x, c)
 
 
 _MAPS: dict[str, Callable] = {

@@ -50,7 +50,7 @@ def swap(b: Any, p: Any, old: Any, new: Any) -> Any:
 def pause(b: Any) -> None:
     """Tell the core that this is a waiting loop."""
     if "x86" in b.module.triple:
-        S._call(b, "llvm.x86.sse2.pause", ir.VoidType())
+        S.invoke(b, "llvm.x86.sse2.pause", ir.VoidType())
 
 
 @op(types.void, i64, i64, i64)

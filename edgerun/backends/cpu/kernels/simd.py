@@ -78,37 +78,44 @@ def op(returns: Any, *takes: Any) -> Callable[[Callable], Any]:
     return wrap
 
 
-def _call(b: Any, name: str, returns: Any, *args: Any) -> Any:
+def invoke(b: Any, name: str, returns: Any, *args: Any) -> Any:
+    """Emitter: call an LLVM intrinsic."""
     fn = cgutils.get_or_insert_function(b.module, ir.FunctionType(returns, [a.type for a in args]), name)
     return b.call(fn, args)
 
 
-def _load(b: Any, address: Any, ty: Any) -> Any:
+def load_at(b: Any, address: Any, ty: Any) -> Any:
+    """Emitter: a value of an LLVM type from an address of any alignment."""
     value = b.load(b.inttoptr(address, ty.as_pointer()))
     value.align = 1
     return value
 
 
-def _store(b: Any, address: Any, value: Any) -> None:
+def store_at(b: Any, address: Any, value: Any) -> None:
+    """Emitter: a value to an address of any alignment."""
     b.store(value, b.inttoptr(address, value.type.as_pointer())).align = 1
 
 
-def _splat(b: Any, scalar: Any, ty: Any) -> Any:
+def splat_of(b: Any, scalar: Any, ty: Any) -> Any:
+    """Emitter: a vector with the scalar in every lane."""
     undefined = ir.Constant(ty, ir.Undefined)
     one = b.insert_element(undefined, scalar, _I32(0))
     return b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, ty.count), [0] * ty.count))
 
 
-def _pick(b: Any, v: Any, lanes: list[int]) -> Any:
+def pick(b: Any, v: Any, lanes: list[int]) -> Any:
+    """Emitter: some lanes of a vector, in the order given."""
     return b.shuffle_vector(v, v, ir.Constant(ir.VectorType(_I32, len(lanes)), lanes))
 
 
-def _join(b: Any, x: Any, y: Any) -> Any:
+def join(b: Any, x: Any, y: Any) -> Any:
+    """Emitter: the lanes of x and then those of y."""
     n = x.type.count + y.type.count
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, n), list(range(n))))
 
 
-def _const(ty: Any, value: Any) -> Any:
+def constant(ty: Any, value: Any) -> Any:
+    """A vector with a constant in every lane."""
     return ir.Constant(ty, [value] * ty.count)
 
 
@@ -118,7 +125,7 @@ def _const(ty: Any, value: Any) -> Any:
 def _loader(vector: Vector) -> Any:
     @op(vector, i64)
     def load(b: Any, address: Any) -> Any:
-        return _load(b, address, vector.ir)
+        return load_at(b, address, vector.ir)
 
     return load
 
@@ -126,7 +133,7 @@ def _loader(vector: Vector) -> Any:
 def _storer(vector: Vector) -> Any:
     @op(types.void, i64, vector)
     def store(b: Any, address: Any, value: Any) -> None:
-        _store(b, address, value)
+        store_at(b, address, value)
 
     return store
 
@@ -138,7 +145,7 @@ store_f32, store_f16 = _storer(F32), _storer(F16)
 def _scalar_loader(returns: Any, ty: Any) -> Any:
     @op(returns, i64)
     def load(b: Any, address: Any) -> Any:
-        return _load(b, address, ty)
+        return load_at(b, address, ty)
 
     return load
 
@@ -161,25 +168,25 @@ def number(args: int, i: int) -> Any:
 @op(i64, i64)
 def peek_i32(b: Any, address: Any) -> Any:
     """The int32 at an address."""
-    return b.sext(_load(b, address, _I32), _I64)
+    return b.sext(load_at(b, address, _I32), _I64)
 
 
 @op(types.void, i64, f32)
 def poke_f32(b: Any, address: Any, value: Any) -> None:
     """Write one float."""
-    _store(b, address, value)
+    store_at(b, address, value)
 
 
 @op(types.void, i64, i64)
 def poke(b: Any, address: Any, value: Any) -> None:
     """Write one word."""
-    _store(b, address, value)
+    store_at(b, address, value)
 
 
 @op(types.void, i64)
 def prefetch(b: Any, address: Any) -> None:
     """Ask for the cache line at an address, to stay in L2 and L1."""
-    _call(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
 
 
 def scratch(nbytes: int) -> Any:
@@ -195,28 +202,6 @@ def scratch(nbytes: int) -> Any:
     return reserve
 
 
-# --- bytes ------------------------------------------------------------------------------------------------------------
-
-
-def lookup(values: tuple[int, ...]) -> Callable[[Any, Any], Any]:
-    """Emitter on 64 bytes of indices 0..15: the bytes `values` at them."""
-    table = [(v + 128) % 256 - 128 for v in (*values, *[0] * (16 - len(values)))]
-
-    def pick(b: Any, index: Any) -> Any:
-        if ISA == "avx512vnni":
-            return _call(b, "llvm.x86.avx512.pshuf.b.512", U8.ir, ir.Constant(U8.ir, table * 4), index)
-        if ISA == "avx2":
-            half = ir.VectorType(_BYTE, 32)
-            parts = [_call(b, "llvm.x86.avx2.pshuf.b", half, ir.Constant(half, table * 2), _pick(b, index, list(range(s, s + 32)))) for s in (0, 32)]
-            return _join(b, *parts)
-        result = _const(U8.ir, table[0])
-        for i, value in enumerate(table[1:], 1):
-            result = b.select(b.icmp_unsigned("==", index, _const(U8.ir, i)), _const(U8.ir, value), result)
-        return result
-
-    return pick
-
-
 # --- halves and small integers to floats --------------------------------------------------------------------------------
 
 _HALF = ir.VectorType(ir.HalfType(), 16)
@@ -228,12 +213,12 @@ def widen_emit(b: Any, v: Any) -> Any:
         return b.fpext(b.bitcast(v, _HALF), F32.ir)
     # Shift exponent and mantissa into place and correct the bias by a multiplication, which is exact for subnormals too.
     wide = b.zext(v, I32.ir)
-    magnitude = b.and_(wide, _const(I32.ir, 0x7FFF))
-    scaled = b.fmul(b.bitcast(b.shl(magnitude, _const(I32.ir, 13)), F32.ir), _const(F32.ir, float(2**112)))
-    special = b.icmp_unsigned(">=", magnitude, _const(I32.ir, 0x7C00))
+    magnitude = b.and_(wide, constant(I32.ir, 0x7FFF))
+    scaled = b.fmul(b.bitcast(b.shl(magnitude, constant(I32.ir, 13)), F32.ir), constant(F32.ir, float(2**112)))
+    special = b.icmp_unsigned(">=", magnitude, constant(I32.ir, 0x7C00))
     bits = b.bitcast(scaled, I32.ir)
-    bits = b.select(special, b.or_(bits, _const(I32.ir, 0x7F800000)), bits)
-    sign = b.shl(b.and_(wide, _const(I32.ir, 0x8000)), _const(I32.ir, 16))
+    bits = b.select(special, b.or_(bits, constant(I32.ir, 0x7F800000)), bits)
+    sign = b.shl(b.and_(wide, constant(I32.ir, 0x8000)), constant(I32.ir, 16))
     return b.bitcast(b.or_(bits, sign), F32.ir)
 
 
@@ -243,33 +228,33 @@ widen = op(F32, F16)(widen_emit)
 @op(F16, F32)
 def narrow(b: Any, v: Any) -> Any:
     """16 floats to halves, to nearest even; what is too large becomes the largest half, so that 0 * v stays 0."""
-    largest = _const(F32.ir, 65504.0)
-    v = _call(b, "llvm.minnum.v16f32", F32.ir, v, largest)
-    v = _call(b, "llvm.maxnum.v16f32", F32.ir, v, _const(F32.ir, -65504.0))
+    largest = constant(F32.ir, 65504.0)
+    v = invoke(b, "llvm.minnum.v16f32", F32.ir, v, largest)
+    v = invoke(b, "llvm.maxnum.v16f32", F32.ir, v, constant(F32.ir, -65504.0))
     if ISA != "portable":
         return b.bitcast(b.fptrunc(v, _HALF), F16.ir)
     bits = b.bitcast(v, I32.ir)
-    magnitude = b.and_(bits, _const(I32.ir, 0x7FFFFFFF))
-    sign = b.lshr(b.and_(bits, _const(I32.ir, -(2**31))), _const(I32.ir, 16))
+    magnitude = b.and_(bits, constant(I32.ir, 0x7FFFFFFF))
+    sign = b.lshr(b.and_(bits, constant(I32.ir, -(2**31))), constant(I32.ir, 16))
     # Subnormal results: let the addition of 0.5 do the rounding at the right bit.
-    small = b.sub(b.bitcast(b.fadd(b.bitcast(magnitude, F32.ir), _const(F32.ir, 0.5)), I32.ir), _const(I32.ir, 0x3F000000))
-    odd = b.and_(b.lshr(magnitude, _const(I32.ir, 13)), _const(I32.ir, 1))
-    normal = b.add(b.add(magnitude, _const(I32.ir, 0xFFF - (112 << 23))), odd)
-    normal = b.lshr(normal, _const(I32.ir, 13))
-    half = b.select(b.icmp_unsigned("<", magnitude, _const(I32.ir, 113 << 23)), small, normal)
+    small = b.sub(b.bitcast(b.fadd(b.bitcast(magnitude, F32.ir), constant(F32.ir, 0.5)), I32.ir), constant(I32.ir, 0x3F000000))
+    odd = b.and_(b.lshr(magnitude, constant(I32.ir, 13)), constant(I32.ir, 1))
+    normal = b.add(b.add(magnitude, constant(I32.ir, 0xFFF - (112 << 23))), odd)
+    normal = b.lshr(normal, constant(I32.ir, 13))
+    half = b.select(b.icmp_unsigned("<", magnitude, constant(I32.ir, 113 << 23)), small, normal)
     return b.trunc(b.or_(half, sign), F16.ir)
 
 
 @op(F32, i64)
 def load_half(b: Any, address: Any) -> Any:
     """16 halves as floats."""
-    return widen_emit(b, _load(b, address, F16.ir))
+    return widen_emit(b, load_at(b, address, F16.ir))
 
 
 @op(F32, i64)
 def load_bf16(b: Any, address: Any) -> Any:
     """16 bfloat16 as floats."""
-    return b.bitcast(b.shl(b.zext(_load(b, address, F16.ir), I32.ir), _const(I32.ir, 16)), F32.ir)
+    return b.bitcast(b.shl(b.zext(load_at(b, address, F16.ir), I32.ir), constant(I32.ir, 16)), F32.ir)
 
 
 _BYTES16 = ir.VectorType(_BYTE, 16)
@@ -278,19 +263,19 @@ _BYTES16 = ir.VectorType(_BYTE, 16)
 @op(F32, i64)
 def load_u8_as_f32(b: Any, address: Any) -> Any:
     """16 unsigned bytes as floats."""
-    return b.uitofp(b.zext(_load(b, address, _BYTES16), I32.ir), F32.ir)
+    return b.uitofp(b.zext(load_at(b, address, _BYTES16), I32.ir), F32.ir)
 
 
 @op(F32, i64)
 def load_s8_as_f32(b: Any, address: Any) -> Any:
     """16 signed bytes as floats."""
-    return b.sitofp(b.sext(_load(b, address, _BYTES16), I32.ir), F32.ir)
+    return b.sitofp(b.sext(load_at(b, address, _BYTES16), I32.ir), F32.ir)
 
 
 @op(types.void, i64, I32)
 def store_i8(b: Any, address: Any, v: Any) -> None:
     """16 integers as signed bytes."""
-    _store(b, address, b.trunc(v, _BYTES16))
+    store_at(b, address, b.trunc(v, _BYTES16))
 
 
 @op(types.void, i64, i64, i64, F16)
@@ -298,7 +283,7 @@ def scatter_halves(b: Any, address: Any, stride: Any, count: Any, v: Any) -> Non
     """Lane i to address + i * stride, for the first `count` lanes."""
     for i in range(16):
         with b.if_then(b.icmp_signed("<", _I64(i), count)):
-            _store(b, b.add(address, b.mul(stride, _I64(i))), b.extract_element(v, _I32(i)))
+            store_at(b, b.add(address, b.mul(stride, _I64(i))), b.extract_element(v, _I32(i)))
 
 
 # --- arithmetic ---------------------------------------------------------------------------------------------------------
@@ -318,7 +303,7 @@ add, sub, mul, div, add_i32 = _binary(F32, "fadd"), _binary(F32, "fsub"), _binar
 def _intrinsic(name: str, count: int) -> Any:
     @op(F32, *[F32] * count)
     def apply(b: Any, *args: Any) -> Any:
-        return _call(b, name, F32.ir, *args)
+        return invoke(b, name, F32.ir, *args)
 
     return apply
 
@@ -341,19 +326,19 @@ absolute = _intrinsic("llvm.fabs.v16f32", 1)
 @op(F32, f32)
 def splat(b: Any, x: Any) -> Any:
     """The same float in every lane."""
-    return _splat(b, x, F32.ir)
+    return splat_of(b, x, F32.ir)
 
 
 @op(F32)
 def zero(b: Any) -> Any:
     """All zeros."""
-    return _const(F32.ir, 0.0)
+    return constant(F32.ir, 0.0)
 
 
 @op(I32, F32)
 def to_i32(b: Any, v: Any) -> Any:
     """Round to nearest even. |v| must be below 2^22: adding 1.5 * 2^23 leaves the integer in the low mantissa bits."""
-    return b.sub(b.bitcast(b.fadd(v, _const(F32.ir, 12582912.0)), I32.ir), _const(I32.ir, 0x4B400000))
+    return b.sub(b.bitcast(b.fadd(v, constant(F32.ir, 12582912.0)), I32.ir), constant(I32.ir, 0x4B400000))
 
 
 @op(F32, I32)
@@ -367,7 +352,7 @@ def _halving(b: Any, v: Any, combine: Callable[[Any, Any], Any]) -> Any:
     n = v.type.count
     while n > 1:
         n //= 2
-        v = combine(_pick(b, v, list(range(n))), _pick(b, v, list(range(n, 2 * n))))
+        v = combine(pick(b, v, list(range(n))), pick(b, v, list(range(n, 2 * n))))
     return b.extract_element(v, _I32(0))
 
 
@@ -380,7 +365,7 @@ def negate(b: Any, v: Any) -> Any:
 @op(f32, f32)
 def sqrt(b: Any, v: Any) -> Any:
     """The square root of one float."""
-    return _call(b, "llvm.sqrt.f32", ir.FloatType(), v)
+    return invoke(b, "llvm.sqrt.f32", ir.FloatType(), v)
 
 
 @op(f32, F32)
@@ -407,104 +392,15 @@ def sum_i32_lanes(b: Any, v: Any) -> Any:
     return b.sext(_halving(b, v, b.add), _I64)
 
 
-def exp_emit(b: Any, x: Any) -> Any:
-    """Emitter: e^x to 1 ulp or so: 2^n * p(r) with a degree-6 polynomial on |r| <= ln(2)/2; 0 below -87, saturates above 88."""
-    x = _call(b, "llvm.minnum.v16f32", F32.ir, x, _const(F32.ir, 88.0))
-    alive = b.fcmp_ordered(">", x, _const(F32.ir, -87.0))
-    x = b.select(alive, x, _const(F32.ir, 0.0))
-
-    def fused(p: Any, q: Any, r: Any) -> Any:
-        return b.fadd(b.fmul(p, q), r) if ISA == "portable" else _call(b, "llvm.fma.v16f32", F32.ir, p, q, r)
-
-    shifter = _const(F32.ir, 12582912.0)
-    t = fused(x, _const(F32.ir, 1.4426950216293335), shifter)
-    n = b.fsub(t, shifter)
-    r = fused(n, _const(F32.ir, -0.693145751953125), x)
-    r = fused(n, _const(F32.ir, -1.428606765330187e-06), r)
-    p = _const(F32.ir, 1.0 / 720)
-    for c in (1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0):
-        p = fused(p, r, _const(F32.ir, c))
-    power = b.shl(b.add(b.bitcast(t, I32.ir), _const(I32.ir, 127 - 0x4B400000)), _const(I32.ir, 23))
-    return b.select(alive, b.fmul(p, b.bitcast(power, F32.ir)), _const(F32.ir, 0.0))
-
-
-exp = op(F32, F32)(exp_emit)
-
-
-@op(F32, F32, F32)
-def softcap(b: Any, x: Any, cap: Any) -> Any:
-    """cap * tanh(x / cap), with tanh(y) = 1 - 2 / (e^2y + 1)."""
-    one, two = _const(F32.ir, 1.0), _const(F32.ir, 2.0)
-    e = exp_emit(b, b.fmul(two, b.fdiv(x, cap)))
-    return b.fmul(cap, b.fsub(one, b.fdiv(two, b.fadd(e, one))))
-
-
-@op(F32, F32)
-def erf(b: Any, x: Any) -> Any:
-    """The error function to 1.5e-7 (Abramowitz and Stegun 7.1.26)."""
-    one = _const(F32.ir, 1.0)
-    a = _call(b, "llvm.fabs.v16f32", F32.ir, x)
-    t = b.fdiv(one, b.fadd(one, b.fmul(a, _const(F32.ir, 0.3275911))))
-    p = _const(F32.ir, 1.061405429)
-    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        p = b.fadd(b.fmul(p, t), _const(F32.ir, c))
-    y = b.fsub(one, b.fmul(b.fmul(p, t), exp_emit(b, b.fneg(b.fmul(a, a)))))
-    return _call(b, "llvm.copysign.v16f32", F32.ir, y, x)
-
-
 @op(F32, F32)
 def swap_neighbours(b: Any, v: Any) -> Any:
     """Lanes 1 0 3 2 ..."""
-    return _pick(b, v, [i ^ 1 for i in range(16)])
+    return pick(b, v, [i ^ 1 for i in range(16)])
 
 
 @op(F32, F32, i64, i64, i64, f32)
 def keep_between(b: Any, v: Any, first: Any, low: Any, high: Any, other: Any) -> Any:
     """Lane i where low <= first + i <= high, `other` elsewhere."""
-    lanes = b.add(_splat(b, b.trunc(first, _I32), I32.ir), ir.Constant(I32.ir, list(range(16))))
-    inside = b.and_(b.icmp_signed(">=", lanes, _splat(b, b.trunc(low, _I32), I32.ir)), b.icmp_signed("<=", lanes, _splat(b, b.trunc(high, _I32), I32.ir)))
-    return b.select(inside, v, _splat(b, other, F32.ir))
-
-
-# --- the dot product of four, which differs by ISA --------------------------------------------------------------------------
-
-
-def _dot4_avx512vnni(b: Any, acc: Any, codes: Any, x: Any) -> Any:
-    # LLVM 22 takes bytes here and upgrades this older form, with 32-bit operands, by itself.
-    return _call(b, "llvm.x86.avx512.vpdpbusd.512", I32.ir, acc, b.bitcast(codes, I32.ir), x)
-
-
-def _dot4_avx2(b: Any, acc: Any, codes: Any, x: Any) -> Any:
-    """pmaddubsw + pmaddwd on two halves. pmaddubsw saturates beyond 2 * 128 * 127: the high bit of 8-bit codes goes by itself."""
-    words, quads = ir.VectorType(ir.IntType(16), 16), ir.VectorType(_I32, 8)
-    x = b.bitcast(x, U8.ir)
-    parts = []
-    for s in (0, 32):
-        c, y = (_pick(b, v, list(range(s, s + 32))) for v in (codes, x))
-        pairs = _call(b, "llvm.x86.avx2.pmadd.ub.sw", words, c, y)
-        parts.append(_call(b, "llvm.x86.avx2.pmadd.wd", quads, pairs, _const(words, 1)))
-    return b.add(acc, _join(b, *parts))
-
-
-def _dot4_portable(b: Any, acc: Any, codes: Any, x: Any) -> Any:
-    wide = ir.VectorType(_I32, 64)
-    product = b.mul(b.zext(codes, wide), b.sext(b.bitcast(x, U8.ir), wide))
-    for j in range(4):
-        acc = b.add(acc, _pick(b, product, list(range(j, 64, 4))))
-    return acc
-
-
-_DOT4 = {"avx512vnni": _dot4_avx512vnni, "avx2": _dot4_avx2, "portable": _dot4_portable}
-
-
-def dot4(b: Any, acc: Any, codes: Any, x: Any, bits: int) -> Any:
-    """acc[i] += sum over j of codes[4i + j] * x[4i + j]; codes unsigned bytes below 2^bits, x signed bytes from -127."""
-    if ISA == "avx2" and bits == 8:
-        # 8-bit codes are used with a bias of 128: c = (c & 127) + 128 * (c >> 7), both halves small enough not to saturate.
-        low = b.and_(codes, _const(U8.ir, 127))
-        high = b.and_(codes, _const(U8.ir, -128))
-        acc = _dot4_avx2(b, acc, low, x)
-        ones = b.and_(b.bitcast(b.lshr(b.bitcast(high, ir.VectorType(ir.IntType(16), 32)), _const(ir.VectorType(ir.IntType(16), 32), 7)), U8.ir), _const(U8.ir, 1))
-        hundreds = _dot4_avx2(b, _const(I32.ir, 0), ones, x)
-        return b.add(acc, b.shl(hundreds, _const(I32.ir, 7)))
-    return _DOT4[ISA](b, acc, codes, x)
+    lanes = b.add(splat_of(b, b.trunc(first, _I32), I32.ir), ir.Constant(I32.ir, list(range(16))))
+    inside = b.and_(b.icmp_signed(">=", lanes, splat_of(b, b.trunc(low, _I32), I32.ir)), b.icmp_signed("<=", lanes, splat_of(b, b.trunc(high, _I32), I32.ir)))
+    return b.select(inside, v, splat_of(b, other, F32.ir))

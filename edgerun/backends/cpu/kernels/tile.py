@@ -24,12 +24,12 @@ def address(b: Any, base: Any, stride: Any, t: int) -> Any:
 
 def broadcast(b: Any, at: Any, scalar: Any, vector: S.Vector) -> Any:
     """The scalar at an address in every lane."""
-    return S._splat(b, S._load(b, at, scalar), vector.ir)
+    return S.splat_of(b, S.load_at(b, at, scalar), vector.ir)
 
 
 def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
     """x * y + z."""
-    return b.fadd(b.fmul(x, y), z) if S.ISA == "portable" else S._call(b, "llvm.fma.v16f32", F32.ir, x, y, z)
+    return b.fadd(b.fmul(x, y), z) if S.ISA == "portable" else S.invoke(b, "llvm.fma.v16f32", F32.ir, x, y, z)
 
 
 class TileOps:
@@ -53,12 +53,12 @@ class TileOps:
 
         @op(floats, i64, i64)
         def load(b: Any, p: Any, stride: Any) -> Any:
-            return each(b, ir.Constant(floats.ir, ir.Undefined), lambda t: S._load(b, address(b, p, stride, t), F32.ir))
+            return each(b, ir.Constant(floats.ir, ir.Undefined), lambda t: S.load_at(b, address(b, p, stride, t), F32.ir))
 
         @op(types.void, i64, i64, floats)
         def store(b: Any, p: Any, stride: Any, tile: Any) -> None:
             for t in range(count):
-                S._store(b, address(b, p, stride, t), at(b, tile, t))
+                S.store_at(b, address(b, p, stride, t), at(b, tile, t))
 
         @op(floats, floats, floats, F32)
         def add_scaled(b: Any, acc: Any, x: Any, scale: Any) -> Any:

@@ -1,0 +1,202 @@
+"""edgerun against llama.cpp on the same model file, on this machine: medians of interleaved rounds, and their ratios.
+
+    python benchmarks/vs_llama_cpp.py MODEL.gguf [--threads 1 2] [--depths 0 2048] [--rounds 5] [--json FILE]
+
+Each engine lives in a process of its own (`engines.py`) and measures one case at a time while the others sleep; within a
+case the engines take turns, so that a disturbance of the machine meets them all. The peer is run with and without flash
+attention, and its better figure counts. Progress goes to stderr. `benchmarks/README.md` says how to read the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bandwidth import read_bandwidth
+
+CASES = (("tg", 64), ("pp", 128), ("pp", 512))
+ENGINES = Path(__file__).with_name("engines.py")
+
+
+class Died(Exception):
+    """The process of an engine ended before it answered; `code` is its exit status, negative for a signal."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit status {code}")
+        self.code = code
+
+
+class Child:
+    """An engine in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        """Start it and wait until it is ready; Died when it does not get there."""
+        command = [sys.executable, str(ENGINES), *arguments]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.about = self._answer()
+
+    def seconds(self, kind: str, tokens: int, depth: int) -> float:
+        """How long one case took."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"kind": kind, "tokens": tokens, "depth": depth}) + "\n")
+        self._process.stdin.flush()
+        return float(self._answer()["seconds"])
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise Died(self._process.wait())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass
+class Case:
+    """One thing measured: tokens per second of each round, by engine; `peer` names the better of the two settings."""
+
+    kind: str
+    tokens: int
+    depth: int
+    threads: int
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As llama.cpp's own benchmark calls it: tg64 @ 2048."""
+        return f"{self.kind}{self.tokens}" + (f" @ {self.depth}" if self.depth else "")
+
+    def median(self, engine: str) -> float:
+        """Tokens per second."""
+        return statistics.median(self.rounds[engine])
+
+    @property
+    def peer(self) -> str:
+        """The peer's better setting."""
+        return max((name for name in self.rounds if name != "edgerun"), key=self.median)
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast edgerun is."""
+        return self.median("edgerun") / self.median(self.peer)
+
+
+def peer(model: str, threads: int, flash: bool, plain: bool) -> Child:
+    """llama.cpp; Died where it crashes with these buffers."""
+    return Child("llama.cpp", model, "--threads", str(threads), *["--flash"] * flash, *["--plain-buffers"] * plain)
+
+
+def needs_plain_buffers(model: str) -> bool:
+    """Whether llama.cpp crashes on this machine with the buffers it prefers (repacked, AMX): then it has to do without."""
+    try:
+        with peer(model, 1, flash=False, plain=False):
+            return False
+    except Died as death:
+        if death.code >= 0:
+            raise SystemExit("llama.cpp does not run (see above); install it with: pip install llama-cpp-python==0.3.36") from None
+        say(f"llama.cpp dies with its default weight buffers ({death}); going on with use_extra_bufts = False")
+        return True
+
+
+def measure(model: str, threads: int, depths: list[int], rounds: int, plain: bool) -> tuple[list[Case], dict[str, Any]]:
+    """All cases with this many threads, and what the engines say of themselves."""
+    cases = [Case(kind, tokens, depth, threads) for depth in depths for kind, tokens in CASES]
+    with (
+        Child("edgerun", model, "--threads", str(threads)) as ours,
+        peer(model, threads, flash=False, plain=plain) as without,
+        peer(model, threads, flash=True, plain=plain) as with_flash,
+    ):
+        children = {"edgerun": ours, "llama.cpp": without, "llama.cpp -fa": with_flash}
+        for case in cases:
+            case.rounds = {name: [] for name in children}
+            for _ in range(rounds):
+                for name, child in children.items():
+                    case.rounds[name].append(case.tokens / child.seconds(case.kind, case.tokens, case.depth))
+            say(f"{count(threads)}, {case.name}: " + ", ".join(f"{name} {case.median(name):.1f}" for name in children))
+        return cases, {name: child.about for name, child in children.items()}
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def cpu_name() -> str:
+    """The processor as Linux calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for a person."""
+    rows = [("threads", "case", "edgerun", "llama.cpp", "-fa", "ratio", "of bandwidth")]
+    for case in report["cases"]:
+        share = case["bandwidth_share"]
+        medians = [f"{case['medians'][name]:.1f}" for name in ("edgerun", "llama.cpp", "llama.cpp -fa")]
+        rows.append((str(case["threads"]), case["name"], *medians, f"{case['ratio']:.2f}", f"{share:.0%}" if share else ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(w) if i == 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+    bandwidth = ", ".join(f"{value / 1e9:.1f} GB/s with {count(threads)}" for threads, value in report["read_bandwidth"].items())
+    notes = [f"{report['model']} on {report['cpu']} ({report['cores']} cores); tokens per second, medians of {report['rounds']} rounds in turn",
+             f"reading memory: {bandwidth}; a token reads {report['bytes_per_token'] / 1e6:.1f} MB of weights"]  # fmt: skip
+    if report["plain_buffers"]:
+        notes.append("llama.cpp runs with use_extra_bufts = False, without AMX and repacking: with its default weight buffers it crashes here")
+    return "\n".join([*notes, "", *lines])
+
+
+def count(threads: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{threads} thread" + ("" if threads == 1 else "s")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure edgerun against llama.cpp on one model file.")
+    parser.add_argument("model")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--depths", type=int, nargs="+", default=[0, 2048])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plain-buffers", action="store_true", help="run llama.cpp without its own weight buffers")
+    parser.add_argument("--json", type=Path, help="write the whole report there")
+    options = parser.parse_args()
+    bandwidth = {threads: read_bandwidth(threads) for threads in options.threads}
+    say("reading memory: " + ", ".join(f"{count(threads)} {value / 1e9:.1f} GB/s" for threads, value in bandwidth.items()))
+    plain = options.plain_buffers or needs_plain_buffers(options.model)
+    report: dict[str, Any] = {
+        "model": os.path.basename(options.model), "file_bytes": os.path.getsize(options.model), "cpu": cpu_name(), "cores": os.cpu_count(),
+        "python": platform.python_version(), "rounds": options.rounds, "read_bandwidth": bandwidth, "plain_buffers": plain, "engines": {}, "cases": [],
+    }  # fmt: skip
+    for threads in options.threads:
+        cases, engines = measure(options.model, threads, options.depths, options.rounds, plain)
+        report["engines"][threads] = engines
+        report["bytes_per_token"] = nbytes = engines["edgerun"]["bytes_per_token"]
+        for case in cases:
+            share = case.median("edgerun") * nbytes / bandwidth[threads] if case.kind == "tg" else None
+            medians = {name: case.median(name) for name in case.rounds}
+            report["cases"].append(asdict(case) | {"name": case.name, "medians": medians, "peer": case.peer, "ratio": case.ratio, "bandwidth_share": share})
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(table(report))
+
+
+if __name__ == "__main__":
+    main()

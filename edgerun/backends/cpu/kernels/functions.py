@@ -1,0 +1,57 @@
+"""Functions of a vector of floats that no instruction computes: exp, erf, the soft cap. The same bits on every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels.simd import F32, I32, op
+
+_I32 = ir.IntType(32)
+
+
+def exp_emit(b: Any, x: Any) -> Any:
+    """Emitter: e^x to 1 ulp or so: 2^n * p(r) with a degree-6 polynomial on |r| <= ln(2)/2; 0 below -87, saturates above 88."""
+    x = S.invoke(b, "llvm.minnum.v16f32", F32.ir, x, S.constant(F32.ir, 88.0))
+    alive = b.fcmp_ordered(">", x, S.constant(F32.ir, -87.0))
+    x = b.select(alive, x, S.constant(F32.ir, 0.0))
+
+    def fused(p: Any, q: Any, r: Any) -> Any:
+        return b.fadd(b.fmul(p, q), r) if S.ISA == "portable" else S.invoke(b, "llvm.fma.v16f32", F32.ir, p, q, r)
+
+    shifter = S.constant(F32.ir, 12582912.0)
+    t = fused(x, S.constant(F32.ir, 1.4426950216293335), shifter)
+    n = b.fsub(t, shifter)
+    r = fused(n, S.constant(F32.ir, -0.693145751953125), x)
+    r = fused(n, S.constant(F32.ir, -1.428606765330187e-06), r)
+    p = S.constant(F32.ir, 1.0 / 720)
+    for c in (1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0):
+        p = fused(p, r, S.constant(F32.ir, c))
+    power = b.shl(b.add(b.bitcast(t, I32.ir), S.constant(I32.ir, 127 - 0x4B400000)), S.constant(I32.ir, 23))
+    return b.select(alive, b.fmul(p, b.bitcast(power, F32.ir)), S.constant(F32.ir, 0.0))
+
+
+exp = op(F32, F32)(exp_emit)
+
+
+@op(F32, F32, F32)
+def softcap(b: Any, x: Any, cap: Any) -> Any:
+    """cap * tanh(x / cap), with tanh(y) = 1 - 2 / (e^2y + 1)."""
+    one, two = S.constant(F32.ir, 1.0), S.constant(F32.ir, 2.0)
+    e = exp_emit(b, b.fmul(two, b.fdiv(x, cap)))
+    return b.fmul(cap, b.fsub(one, b.fdiv(two, b.fadd(e, one))))
+
+
+@op(F32, F32)
+def erf(b: Any, x: Any) -> Any:
+    """The error function to 1.5e-7 (Abramowitz and Stegun 7.1.26)."""
+    one = S.constant(F32.ir, 1.0)
+    a = S.invoke(b, "llvm.fabs.v16f32", F32.ir, x)
+    t = b.fdiv(one, b.fadd(one, b.fmul(a, S.constant(F32.ir, 0.3275911))))
+    p = S.constant(F32.ir, 1.061405429)
+    for c in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        p = b.fadd(b.fmul(p, t), S.constant(F32.ir, c))
+    y = b.fsub(one, b.fmul(b.fmul(p, t), exp_emit(b, b.fneg(b.fmul(a, a)))))
+    return S.invoke(b, "llvm.copysign.v16f32", F32.ir, y, x)

@@ -1,0 +1,15 @@
+"""The commands there are. Adding one is a file `edgerun/cli/NAME.py` with a function `command`, and a line here."""
+
+from __future__ import annotations
+
+# Each with the first line of its function's docstring, so that listing the commands imports none of them.
+COMMANDS = {
+    "run": "Answer one prompt.",
+    "chat": "Talk with a model.",
+    "pull": "Fetch a model.",
+    "list": "List the models on this machine.",
+    "show": "Show what is in a model file.",
+    "rm": "Remove models from this machine.",
+    "path": "Print where a model file is.",
+}
+PROGRAM = "edgerun"

@@ -1,0 +1,159 @@
+"""Compiling in child processes: what they are given, what they give back, how they fail, and that none is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgerun.backends.cpu import compiler, elf
+from edgerun.backends.cpu.compiler import compile_kernels, environment
+from edgerun.backends.cpu.isa import PORTABLE, choose, target
+from edgerun.errors import ResourceError
+
+Compile = Callable[..., list[tuple[str, str, bytes]]]
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, which must be empty in the end."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Every child that is started."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(compiler.subprocess, "Popen", start)
+    return started
+
+
+def test_kernels_come_with_symbol_and_object(scratch: Path, children: list[subprocess.Popen[bytes]], capfd: pytest.CaptureFixture[str]) -> None:
+    calls: list[tuple[int, int]] = []
+    names = ["row-map-add", "run-chain", "run-work"]
+    made = {name: (symbol, code) for name, symbol, code in compile_kernels(names, choose(), lambda *call: calls.append(call))}
+    assert sorted(made) == names
+    for name, (symbol, code) in made.items():
+        assert name.replace("-", "_") in symbol
+        assert symbol.encode() in code
+        assert elf.harmless(code)
+    assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert all(child.returncode == 0 for child in children)
+    assert not list(scratch.iterdir())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_environment_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's settings for Numba may end up in the kernels that are kept."""
+    for name, value in {"NUMBA_OPT": "0", "NUMBA_DISABLE_JIT": "1", "NUMBA_CPU_NAME": "i386", "EDGERUN_KERNEL_ISA": "x", "PYTHONPATH": "/mine::yours"}.items():
+        monkeypatch.setenv(name, value)
+    got = environment(PORTABLE)
+    assert {name: value for name, value in got.items() if name.startswith("NUMBA_")} == {
+        "NUMBA_CPU_NAME": target(PORTABLE)[0],
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_NUM_THREADS": "1",
+    }
+    assert got["EDGERUN_KERNEL_ISA"] == "portable"
+    assert got["PYTHONPATH"].split(os.pathsep) == [str(Path(compiler.__file__).parents[3]), "/mine", os.path.abspath("yours")]
+    assert got["PATH"] == os.environ["PATH"]
+
+
+def test_longest_first_and_evenly() -> None:
+    names = ["row-select", "product-Q4_0", "attention-f16", "product_float-f32"]
+    assert compiler._shares(names, 2) == [["attention-f16"], ["product-Q4_0", "product_float-f32", "row-select"]]
+    assert compiler._shares(names, 9) == [["attention-f16"], ["product-Q4_0"], ["product_float-f32"], ["row-select"]]
+
+
+# ---- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_kernel_that_does_not_compile_is_a_bug_with_the_last_words(scratch: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)compiling kernels failed \(exit \[1\]\).*KeyError: 'nonsense'"):
+        list(compile_kernels(["row-nonsense"], choose(), None))
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "message"),
+    [(signal.SIGKILL, ResourceError, "most likely for want of memory"), (signal.SIGSEGV, RuntimeError, r"exit \[-11\]")],
+    ids=["killed", "crashed"],
+)
+def test_a_child_that_is_killed(scratch: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception], message: str) -> None:
+    popen = subprocess.Popen
+
+    def start(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        child = popen(*args, **options)
+        child.send_signal(number)
+        return child
+
+    monkeypatch.setattr(compiler.subprocess, "Popen", start)
+    with pytest.raises(error, match=message):
+        list(compile_kernels(["run-chain"], choose(), None))
+    assert not list(scratch.iterdir())
+
+
+def test_without_a_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    with pytest.raises(ResourceError, match="set TMPDIR"):
+        list(compile_kernels(["run-chain"], choose(), None))
+
+
+@pytest.mark.parametrize("where", ["progress", "consumer"])
+def test_an_exception_leaves_no_child(scratch: Path, children: list[subprocess.Popen[bytes]], where: str) -> None:
+    def progress(done: int, of: int) -> None:
+        if done and where == "progress":
+            raise BrokenPipeError
+
+    def consume() -> None:
+        for _ in compile_kernels(["run-chain", "attention-f16"], choose(), progress):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        consume()
+    assert children
+    assert all(child.returncode is not None for child in children)
+    assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("everyone", [False, True], ids=["one process", "the whole group"])
+def test_ctrl_c_leaves_no_child_and_no_file(tmp_path: Path, everyone: bool) -> None:
+    """In a terminal the signal goes to the group; a supervisor sends it to one process."""
+    code = (
+        "import sys, pathlib\nfrom edgerun.backends.cpu.isa import choose\nfrom edgerun.backends.cpu.store import KernelStore\n"
+        "KernelStore(choose(), pathlib.Path(sys.argv[1])).load(['attention-f16', 'attention-f32'], lambda *call: print(*call, flush=True))"
+    )
+    scratch, kernels = tmp_path / "scratch", tmp_path / "kernels"
+    scratch.mkdir()
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(scratch)}
+    process = subprocess.Popen([sys.executable, "-c", code, kernels], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stdout
+    assert process.stdout.readline() == b"0 2\n"
+    while not list(scratch.glob("*/errors")):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    (os.killpg if everyone else os.kill)(process.pid, signal.SIGINT)
+    begun = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 5
+    assert err.rstrip().endswith(b"KeyboardInterrupt")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)   # nobody is left in its group
+    assert not list(scratch.iterdir())
+    assert [path.name for path in kernels.rglob("*") if path.is_file()] == ["lock"]
