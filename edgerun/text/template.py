@@ -26,7 +26,7 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 
 Result = TypeVar("Result")
 
-_REMEDY = "give another one with --chat-template"
+_REMEDY = "use --raw to do without it"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ChatTemplate:
     def named(cls, name: str, bos_token: str = "", eos_token: str = "") -> ChatTemplate:
         """One of the built-in templates; UsageError for a name that is not there."""
         if name not in FALLBACKS:
-            raise UsageError(f"--chat-template: there is no template {_line(ascii(name), 80)}; there are {', '.join(sorted(FALLBACKS))}")
+            raise UsageError(f"there is no chat template {_line(ascii(name), 80)}; there are {', '.join(sorted(FALLBACKS))}")
         return cls(FALLBACKS[name], bos_token, eos_token)
 
     def render(
@@ -195,7 +195,7 @@ def template_for(metadata: Mapping[str, Any], tokenizer: Vocabulary, name: str |
 
     guess = fallback_name(has)
     why = "by the look of its vocabulary" if guess else "though its vocabulary fits none: it may not be made for chats"
-    warning = f"the model file has no chat template; using {guess or 'chatml'}, {why} (--chat-template chooses another, --raw none)"
+    warning = f"the model file has no chat template; using {guess or 'chatml'}, {why} (--raw uses none)"
     return ChatTemplate.named(guess or "chatml", bos, eos), warning
 
 

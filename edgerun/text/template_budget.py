@@ -38,14 +38,14 @@ class Budget:
         """Count one step; TemplateError when the time is over."""
         self._steps += 1
         if self._steps % _STEPS_PER_LOOK == 0 and time.thread_time() > self._deadline:
-            raise TemplateError(f"the chat template takes longer than {SECONDS:g} s; give another one with --chat-template")
+            raise TemplateError(f"the chat template takes longer than {SECONDS:g} s; use --raw to do without it")
 
     def charge(self, size: int) -> None:
         """Take `size` characters; TemplateError when they are not there."""
         self.memory -= size
         if self.memory < 0:
             raise TemplateError(
-                f"the chat template makes more than {self._limit >> 20} Mi characters of text; give another one with --chat-template"
+                f"the chat template makes more than {self._limit >> 20} Mi characters of text; use --raw to do without it"
             )
 
     def made(self, value: Any) -> Any:
@@ -56,7 +56,7 @@ class Budget:
             self.charge(8 * len(value))
             self.weigh(value)
         elif isinstance(value, int) and value.bit_length() > INT_BITS:
-            raise TemplateError(f"the chat template makes an integer of more than {INT_BITS} bits; give another one with --chat-template")
+            raise TemplateError(f"the chat template makes an integer of more than {INT_BITS} bits; use --raw to do without it")
         return value
 
     def weigh(self, value: Any) -> int:

@@ -165,7 +165,7 @@ def test_broken_templates_give_one_line(source):
     with pytest.raises(TemplateError) as caught:
         render_template(source, USER)
     assert str(caught.value).isprintable()
-    assert "--chat-template" in str(caught.value)
+    assert "--raw" in str(caught.value)
 
 
 @pytest.mark.parametrize("messages", ["text", [1], [["role"]], [{"content": b"x"}], [{"content": object()}]])
@@ -234,7 +234,7 @@ def test_the_template_of_the_file():
     assert template_for(metadata, Vocabulary(), "tool_use")[0].source == "tools"
     assert template_for(metadata, Vocabulary(), "chatml")[0].source == ChatTemplate.named("chatml").source
     assert template_names(metadata) == ["tool_use"]
-    with pytest.raises(UsageError, match="there is no template 'nonsense'; there are alpaca, chatml"):
+    with pytest.raises(UsageError, match="there is no chat template 'nonsense'; there are alpaca, chatml"):
         template_for(metadata, Vocabulary(), "nonsense")
 
 
