@@ -40,7 +40,7 @@ def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
     coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
-    total += sum(quantized_bytes(view.width, max_rows) for view in coded)
+    total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows))
     turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
     return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
 

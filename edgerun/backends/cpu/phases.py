@@ -68,9 +68,10 @@ def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]
     return {name: (rows.get(name, max_rows), round16(width)) for name, width in program.buffers.items()}
 
 
-def quantized_bytes(width: int, max_rows: int) -> int:
-    """Bytes of the quantized form of a view."""
-    return aligned(max_rows * width) + 2 * aligned(max_rows * width // 4) + aligned(max_rows * width // 8)
+def quantized_bytes(width: int, max_rows: int) -> tuple[int, int, int, int]:
+    """Bytes of the fields of `Quantized` for a view: codes, scales, sums of 16 and of 32 columns."""
+    n = max_rows * width
+    return n, n // 4, n // 4, n // 8
 
 
 class Phases:
@@ -141,13 +142,16 @@ class Phases:
         """Address of the number of rows that ops work on now."""
         return self._frame + 8 * (F.OUTPUTS if self._on_outputs else F.ROWS)
 
+    def _phase(self, phase: Phase) -> None:
+        self.kernels.add(phase.kernel)
+        self.list.append(phase)
+
     def _flush(self) -> None:
         """The chained row ops become a phase."""
         if self._chain:
             words = [word for link in self._chain for word in link]
             args = self._block(self._rows(), ROWS_PER_CHUNK, len(self._chain), *words)
-            self.kernels.add("run-chain")
-            self.list.append(Phase("run-chain", args, per_rows=1, on_outputs=self._on_outputs))
+            self._phase(Phase("run-chain", args, per_rows=1, on_outputs=self._on_outputs))
             self._chain = []
 
     def _writes(self, view: ops.View) -> None:
@@ -218,9 +222,7 @@ class Phases:
         cache = self._caches[op.cache]
         args = self._block(*self._kv[op.cache], *self._at(op.q), *self._at(op.out), op.heads, cache.kv_heads, cache.key_width, cache.value_width,
                            round16(cache.value_width), bits(op.scale), op.window or 0, bits(op.softcap or 0.0), self._vector(op.sinks), self._frame)   # fmt: skip
-        kernel = f"attention-{self._kind}"
-        self.kernels.add(kernel)
-        self.list.append(Phase(kernel, args, per_tile=cache.kv_heads))
+        self._phase(Phase(f"attention-{self._kind}", args, per_tile=cache.kv_heads))
         self._writes(op.out)
 
     def _linear(self, op: ops.Linear) -> None:
@@ -239,8 +241,7 @@ class Phases:
             kernel, args = links[0][1:]
         else:
             kernel, args = "run-fan", self._block(len(links), *[word for link in links for word in link])
-        self.kernels.add(kernel)
-        self.list.append(Phase(kernel, args, fixed=first, on_outputs=self._on_outputs))
+        self._phase(Phase(kernel, args, fixed=first, on_outputs=self._on_outputs))
         self._writes(op.out)
 
     def _product(self, x: ops.View, quantized: Quantized | None, matrix: Matrix, bias: str | None, out: ops.View, residual: ops.View | None, per: int) -> int:
@@ -259,8 +260,7 @@ class Phases:
         if all(m.packing.kind != "code" for m in matrices):
             return None
         if x not in self._room:
-            n, take = self._max_rows * x.width, self._scratch.take
-            self._room[x] = Quantized(*(take(size).ctypes.data for size in (n, n // 4, n // 4, n // 8)))
+            self._room[x] = Quantized(*(self._scratch.take(size).ctypes.data for size in quantized_bytes(x.width, self._max_rows)))
         room = self._room[x]
         if x not in self._fresh:
             self._row("row-quantize", None, *self._at(x), x.width, room.q, room.d, room.sums, room.pairs)

@@ -13,7 +13,7 @@ from llvmlite import ir
 from edgerun.backends.cpu.kernels import dot
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
-from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast, fused
+from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast
 from edgerun.formats.packing import Packing
 
 _I64 = ir.IntType(64)
@@ -67,7 +67,7 @@ def dots(packing: Packing, tile: TileOps) -> Any:
                 for t in range(tile.count):
                     step = broadcast(b, b.add(address(b, d, d_stride, t), _I64(group // 4 * 4)), FLOAT, F32)
                     part = b.sitofp(sums[t], F32.ir)
-                    totals[t] = b.fmul(part, step) if totals[t] is None else fused(b, part, step, totals[t])
+                    totals[t] = b.fmul(part, step) if totals[t] is None else S.fused(b, part, step, totals[t])
                 sums = [zero] * tile.count
         result = ir.Constant(tile.floats.ir, ir.Undefined)
         for t, total in enumerate(totals):

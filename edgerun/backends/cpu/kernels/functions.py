@@ -18,17 +18,14 @@ def exp_emit(b: Any, x: Any) -> Any:
     alive = b.fcmp_ordered(">", x, S.constant(F32.ir, -87.0))
     x = b.select(alive, x, S.constant(F32.ir, 0.0))
 
-    def fused(p: Any, q: Any, r: Any) -> Any:
-        return b.fadd(b.fmul(p, q), r) if S.ISA == "portable" else S.invoke(b, "llvm.fma.v16f32", F32.ir, p, q, r)
-
     shifter = S.constant(F32.ir, 12582912.0)
-    t = fused(x, S.constant(F32.ir, 1.4426950216293335), shifter)
+    t = S.fused(b, x, S.constant(F32.ir, 1.4426950216293335), shifter)
     n = b.fsub(t, shifter)
-    r = fused(n, S.constant(F32.ir, -0.693145751953125), x)
-    r = fused(n, S.constant(F32.ir, -1.428606765330187e-06), r)
+    r = S.fused(b, n, S.constant(F32.ir, -0.693145751953125), x)
+    r = S.fused(b, n, S.constant(F32.ir, -1.428606765330187e-06), r)
     p = S.constant(F32.ir, 1.0 / 720)
     for c in (1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0):
-        p = fused(p, r, S.constant(F32.ir, c))
+        p = S.fused(b, p, r, S.constant(F32.ir, c))
     power = b.shl(b.add(b.bitcast(t, I32.ir), S.constant(I32.ir, 127 - 0x4B400000)), S.constant(I32.ir, 23))
     return b.select(alive, b.fmul(p, b.bitcast(power, F32.ir)), S.constant(F32.ir, 0.0))
 

@@ -122,12 +122,10 @@ def constant(ty: Any, value: Any) -> Any:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def _loader(vector: Vector) -> Any:
-    @op(vector, i64)
-    def load(b: Any, address: Any) -> Any:
-        return load_at(b, address, vector.ir)
-
-    return load
+@op(F32, i64)
+def load_f32(b: Any, address: Any) -> Any:
+    """16 floats."""
+    return load_at(b, address, F32.ir)
 
 
 def _storer(vector: Vector) -> Any:
@@ -138,7 +136,6 @@ def _storer(vector: Vector) -> Any:
     return store
 
 
-load_u8, load_f32, load_f16 = _loader(U8), _loader(F32), _loader(F16)
 store_f32, store_f16 = _storer(F32), _storer(F16)
 
 
@@ -222,9 +219,6 @@ def widen_emit(b: Any, v: Any) -> Any:
     return b.bitcast(b.or_(bits, sign), F32.ir)
 
 
-widen = op(F32, F16)(widen_emit)
-
-
 @op(F16, F32)
 def narrow(b: Any, v: Any) -> Any:
     """16 floats to halves, to nearest even; what is too large becomes the largest half, so that 0 * v stays 0."""
@@ -260,18 +254,6 @@ def load_bf16(b: Any, address: Any) -> Any:
 _BYTES16 = ir.VectorType(_BYTE, 16)
 
 
-@op(F32, i64)
-def load_u8_as_f32(b: Any, address: Any) -> Any:
-    """16 unsigned bytes as floats."""
-    return b.uitofp(b.zext(load_at(b, address, _BYTES16), I32.ir), F32.ir)
-
-
-@op(F32, i64)
-def load_s8_as_f32(b: Any, address: Any) -> Any:
-    """16 signed bytes as floats."""
-    return b.sitofp(b.sext(load_at(b, address, _BYTES16), I32.ir), F32.ir)
-
-
 @op(types.void, i64, I32)
 def store_i8(b: Any, address: Any, v: Any) -> None:
     """16 integers as signed bytes."""
@@ -297,7 +279,7 @@ def _binary(vector: Vector, name: str) -> Any:
     return apply
 
 
-add, sub, mul, div, add_i32 = _binary(F32, "fadd"), _binary(F32, "fsub"), _binary(F32, "fmul"), _binary(F32, "fdiv"), _binary(I32, "add")
+add, sub, mul, div = _binary(F32, "fadd"), _binary(F32, "fsub"), _binary(F32, "fmul"), _binary(F32, "fdiv")
 
 
 def _intrinsic(name: str, count: int) -> Any:
@@ -308,18 +290,13 @@ def _intrinsic(name: str, count: int) -> Any:
     return apply
 
 
-# On a machine without fma LLVM would call a libm function per lane: there a multiplication and an addition.
-if ISA == "portable":
+def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
+    """Emitter: x * y + z. Without fma LLVM would call a libm function per lane: there a multiplication and an addition."""
+    return b.fadd(b.fmul(x, y), z) if ISA == "portable" else invoke(b, "llvm.fma.v16f32", F32.ir, x, y, z)
 
-    @op(F32, F32, F32, F32)
-    def fma(b: Any, x: Any, y: Any, z: Any) -> Any:
-        """x * y + z."""
-        return b.fadd(b.fmul(x, y), z)
 
-else:
-    fma = _intrinsic("llvm.fma.v16f32", 3)
-
-minimum, maximum = _intrinsic("llvm.minnum.v16f32", 2), _intrinsic("llvm.maxnum.v16f32", 2)
+fma = op(F32, F32, F32, F32)(fused)
+maximum = _intrinsic("llvm.maxnum.v16f32", 2)
 absolute = _intrinsic("llvm.fabs.v16f32", 1)
 
 
@@ -339,12 +316,6 @@ def zero(b: Any) -> Any:
 def to_i32(b: Any, v: Any) -> Any:
     """Round to nearest even. |v| must be below 2^22: adding 1.5 * 2^23 leaves the integer in the low mantissa bits."""
     return b.sub(b.bitcast(b.fadd(v, constant(F32.ir, 12582912.0)), I32.ir), constant(I32.ir, 0x4B400000))
-
-
-@op(F32, I32)
-def to_f32(b: Any, v: Any) -> Any:
-    """Integers to floats."""
-    return b.sitofp(v, F32.ir)
 
 
 def _halving(b: Any, v: Any, combine: Callable[[Any, Any], Any]) -> Any:

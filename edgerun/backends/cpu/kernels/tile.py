@@ -27,11 +27,6 @@ def broadcast(b: Any, at: Any, scalar: Any, vector: S.Vector) -> Any:
     return S.splat_of(b, S.load_at(b, at, scalar), vector.ir)
 
 
-def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
-    """x * y + z."""
-    return b.fadd(b.fmul(x, y), z) if S.ISA == "portable" else S.invoke(b, "llvm.fma.v16f32", F32.ir, x, y, z)
-
-
 class TileOps:
     """The operations of a tile of `count` tokens."""
 
@@ -63,12 +58,12 @@ class TileOps:
         @op(floats, floats, floats, F32)
         def add_scaled(b: Any, acc: Any, x: Any, scale: Any) -> Any:
             """acc[t] + x[t] * scale."""
-            return each(b, acc, lambda t: fused(b, at(b, x, t), scale, at(b, acc, t)))
+            return each(b, acc, lambda t: S.fused(b, at(b, x, t), scale, at(b, acc, t)))
 
         @op(floats, floats, F32, i64, i64)
         def add_product(b: Any, acc: Any, v: Any, x: Any, stride: Any) -> Any:
             """acc[t] + v * (the float of token t at x)."""
-            return each(b, acc, lambda t: fused(b, v, broadcast(b, address(b, x, stride, t), FLOAT, F32), at(b, acc, t)))
+            return each(b, acc, lambda t: S.fused(b, v, broadcast(b, address(b, x, stride, t), FLOAT, F32), at(b, acc, t)))
 
         @op(floats, floats, F32)
         def add_vector(b: Any, acc: Any, v: Any) -> Any:
@@ -85,4 +80,3 @@ class TileOps:
 
         self.zero, self.load, self.store, self.add_scaled = zero, load, store, add_scaled
         self.add_product, self.add_vector, self.add, self.scale_by = add_product, add_vector, add, scale_by
-
