@@ -8,7 +8,7 @@ from typing import Any
 
 from numba.core.codegen import CPUCodeLibrary
 
-from edgerun.backends.cpu.kernels import product, simd
+from edgerun.backends.cpu.kernels import activations, product, simd
 from edgerun.backends.cpu.kernels.compiled import compile_object
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
@@ -16,7 +16,7 @@ from edgerun.formats import by_name
 
 def sums_of(fmt: str) -> Callable[[int, int], None]:
     """Kernel: the sums of one block of rows for one token. args: weights, activations, their scales, their sums, result."""
-    sums, store = product.stretch(by_name(fmt).packing, 1), TileOps(1).store
+    sums, store = product.stretch(by_name(fmt).packing, 1, activations.PLAIN), TileOps(1).store
 
     def kernel(args: int, blocks: int) -> None:
         store(simd.word(args, 4), 64, sums(simd.word(args, 0), blocks, simd.word(args, 1), simd.word(args, 2), simd.word(args, 3)))

@@ -112,6 +112,16 @@ def linears(formats: list[str]) -> list[Case]:
     return cases
 
 
+def wide_linears() -> list[Case]:
+    """So many columns that few rows of activations fill a core's own cache, in each way that weights can meet them."""
+    cases = []
+    for fmt in ("Q4_0", "Q8_0", "Q3_K", "Q6_K"):
+        w, cols = tensor("w", _random(80, 8192), fmt), 8192
+        op = ops.Linear(X("x", 0, cols), X(OUT, 0, 80), ("w",), (None,))
+        cases.append(Case(f"linear-{fmt}-wide", cols, [op], 80, tensors={"w": w}))
+    return cases
+
+
 def ropes() -> list[Case]:
     cases = []
     for pairing in ("neighbours", "halves"):

@@ -5,12 +5,13 @@ import platform
 import pytest
 
 from edgerun.backends.cpu import isa as module
-from edgerun.backends.cpu.isa import ALL, AVX2, AVX512VNNI, PORTABLE, choose, runnable, target
+from edgerun.backends.cpu.isa import ALL, AMX, AVX2, AVX512VNNI, PORTABLE, choose, runnable, target
 from edgerun.errors import UsageError
 
 HASWELL = "+avx2,+fma,+f16c,-avx512f"
 SKYLAKE = "+avx2,+fma,+f16c,+avx512f,+avx512bw,+avx512vl,+avx512dq,-avx512vnni"
 ICELAKE = SKYLAKE.replace("-avx512vnni", "+avx512vnni")
+SAPPHIRE = ICELAKE + ",+amx-tile,+amx-int8"
 
 
 @pytest.fixture
@@ -18,13 +19,14 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """A machine with these features."""
     features: str = request.param
     monkeypatch.setattr(module, "host", lambda: ("some-cpu", features))
+    monkeypatch.setattr(module, "tiles_permitted", lambda: True)
     monkeypatch.delenv("EDGERUN_ISA", raising=False)
     return features
 
 
 @pytest.mark.parametrize(
     ("host", "want"),
-    [("", [PORTABLE]), ("+avx2,-fma", [PORTABLE]), (HASWELL, [AVX2, PORTABLE]), (SKYLAKE, [AVX2, PORTABLE]), (ICELAKE, [AVX512VNNI, AVX2, PORTABLE])],
+    [("", [PORTABLE]), ("+avx2,-fma", [PORTABLE]), (HASWELL, [AVX2, PORTABLE]), (SKYLAKE, [AVX2, PORTABLE]), (ICELAKE, [AVX512VNNI, AVX2, PORTABLE]), (SAPPHIRE, [AMX, AVX512VNNI, AVX2, PORTABLE])],
     indirect=["host"],
 )
 def test_what_a_cpu_can_run_best_first(host: str, want: list[module.Isa]) -> None:
@@ -32,7 +34,21 @@ def test_what_a_cpu_can_run_best_first(host: str, want: list[module.Isa]) -> Non
     assert choose() == want[0]
 
 
-@pytest.mark.parametrize("host", [ICELAKE], indirect=True)
+@pytest.mark.parametrize("host", [SAPPHIRE], indirect=True)
+def test_tiles_that_the_system_refuses_are_not_used(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "tiles_permitted", lambda: False)
+    assert choose() == AVX512VNNI
+    monkeypatch.setenv("EDGERUN_ISA", "amx")
+    with pytest.raises(UsageError, match="can run avx512vnni"):
+        choose()
+
+
+def test_permission_for_tiles_is_asked_of_linux_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.sys, "platform", "darwin")
+    assert not module.tiles_permitted.__wrapped__()
+
+
+@pytest.mark.parametrize("host", [SAPPHIRE], indirect=True)
 @pytest.mark.parametrize("isa", ALL, ids=lambda isa: isa.name)
 def test_one_may_be_asked_for(host: str, isa: module.Isa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGERUN_ISA", isa.name)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import PAGES, Case, batches, float_cases, linears
+from suite import PAGES, Case, batches, float_cases, linears, wide_linears
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu.arena import Arena
-from edgerun.backends.cpu.isa import Isa
+from edgerun.backends.cpu.isa import AMX, Isa, choose
 from edgerun.backends.cpu.phases import Phases
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights
@@ -23,6 +23,7 @@ from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
 
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
+PRODUCTS = [*linears(CODED), *wide_linears()]
 EXACT = {"numerics": "exact", "kv": "f32"}
 TURNS = 2   # runs of one executor, each with pages of its own
 
@@ -34,7 +35,7 @@ def kernels_of(case: Case, numerics: str, kv: str) -> set[str]:
     matrices = [tensors[name] for op in program.ops if isinstance(op, ops.Linear) for name in op.weights]
     scratch, memory = Arena(needs.scratch, "activations"), Arena(needs.kv, "keys and values")
     weights = Weights(matrices, numerics == "exact", 1, None)
-    return Phases(program, tensors, weights, scratch, memory, frame=0, kind=kv, pages=1, max_rows=1, threads=1).kernels
+    return Phases(program, tensors, weights, scratch, memory, frame=0, kind=kv, pages=1, max_rows=1, threads=1, isa=choose()).kernels
 
 
 @pytest.fixture(scope="session")
@@ -94,14 +95,15 @@ def test_float_op(case: Case, start: Callable[..., Executor]) -> None:
 
 
 @functools.cache
-def rounded_truth_of(name: str) -> np.ndarray:
-    """The products of the weights with the int8 activations: the quantization of the embeddings makes them exact."""
-    case = next(case for case in linears(CODED) if case.name == name)
+def rounded_truth_of(name: str, isa: Isa) -> np.ndarray:
+    """The products of the weights with the rounded activations: the quantization of the embeddings makes them exact."""
+    case = next(case for case in PRODUCTS if case.name == name)
     table = case.all_tensors()["table"].data.view(np.float32).reshape(-1, case.width)
-    blocks = table.reshape(len(table), -1, 16)
-    step = np.abs(blocks).max(-1, keepdims=True) / np.float32(127)
+    columns, largest = (32, 511) if isa is AMX else (16, 127)
+    blocks = table.reshape(len(table), -1, columns)
+    step = np.abs(blocks).max(-1, keepdims=True) / np.float32(largest)
     rounded = (np.rint(blocks / step).astype(np.float64) * step).reshape(table.shape)
-    (whole,) = batches(23, 23)
+    (whole,) = batches(101, 101)
     start, parts = 0, []
     for op in case.ops:
         assert isinstance(op, ops.Linear)
@@ -117,10 +119,11 @@ def rounded_truth_of(name: str) -> np.ndarray:
     return np.concatenate(parts, 1)
 
 
-@pytest.mark.parametrize("case", linears(CODED), ids=lambda c: c.name)
-def test_integer_product(case: Case, start: Callable[..., Executor]) -> None:
+@pytest.mark.parametrize("case", PRODUCTS, ids=lambda c: c.name)
+def test_integer_product(case: Case, start: Callable[..., Executor], forced: Isa) -> None:
+    """101 rows: groups of 16 and some rows by themselves; where there are many columns, groups go to different chunks."""
     one, two = start(case), start(case, threads=2)
-    fast = run(one, 23, 23)
-    assert nmse(fast, rounded_truth_of(case.name)) < 1e-11
-    for executor, chunk, turn in ((two, 23, 0), (one, 7, 1), (two, 1, 1)):
-        assert np.array_equal(run(executor, 23, chunk, turn), fast), chunk
+    fast = run(one, 101, 101)
+    assert nmse(fast, rounded_truth_of(case.name, forced)) < 1e-11
+    for executor, chunk, turn in ((two, 101, 0), (one, 7, 1), (two, 37, 1), (two, 1, 1)):
+        assert np.array_equal(run(executor, 101, chunk, turn), fast), chunk

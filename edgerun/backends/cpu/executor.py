@@ -40,7 +40,7 @@ def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
     coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
-    total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows))
+    total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows, isas.choose()))
     turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
     return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
 
@@ -84,7 +84,7 @@ class CpuExecutor:
         self._weights = Weights(_matrices(program, tensors), exact, threads, report("weights"))
         self._phases = Phases(
             program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"),
-            frame=self._frame.ctypes.data, kind=kv, pages=pages, max_rows=max_rows, threads=threads,
+            frame=self._frame.ctypes.data, kind=kv, pages=pages, max_rows=max_rows, threads=threads, isa=self.isa,
         )   # fmt: skip
         linked = Linked(KernelStore(self.isa).load(self._phases.kernels, report("kernels")), self.isa)
         self._phases.link(linked.addresses)

@@ -6,8 +6,10 @@ An ISA is a name, the LLVM target that code is generated for, and the two primit
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import platform
+import sys
 from dataclasses import dataclass
 
 from edgerun import config
@@ -16,17 +18,20 @@ from edgerun.errors import UsageError
 
 @dataclass(frozen=True)
 class Isa:
-    """name; needs: CPU features (LLVM names) without which the code would fault; cpu: LLVM's target, None for the host."""
+    """name; needs: CPU features (LLVM names) without which the code would fault; cpu: LLVM's target, None for the host;
+    activation: bytes of a quantized activation (`kernels/activations.py`)."""
 
     name: str
     needs: tuple[str, ...]
     cpu: str | None
+    activation: int = 1
 
 
 AVX512VNNI = Isa("avx512vnni", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), None)
+AMX = Isa("amx", (*AVX512VNNI.needs, "amx-tile", "amx-int8"), None, activation=2)
 AVX2 = Isa("avx2", ("avx2", "fma", "f16c"), "haswell")
 PORTABLE = Isa("portable", (), "x86-64" if platform.machine() in ("x86_64", "AMD64") else "generic")
-ALL = (AVX512VNNI, AVX2, PORTABLE)
+ALL = (AMX, AVX512VNNI, AVX2, PORTABLE)
 
 
 @functools.cache
@@ -37,10 +42,19 @@ def host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+@functools.cache
+def tiles_permitted() -> bool:
+    """Ask the system to let this process use the tiles of AMX; whether it does (Linux, Documentation/arch/x86/xstate.rst)."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
 def runnable() -> list[Isa]:
     """The ISAs that this CPU can run, best first."""
     have = {f[1:] for f in host()[1].split(",") if f.startswith("+")}
-    return [isa for isa in ALL if have.issuperset(isa.needs)]
+    return [isa for isa in ALL if have.issuperset(isa.needs) and (isa is not AMX or tiles_permitted())]
 
 
 def choose() -> Isa:

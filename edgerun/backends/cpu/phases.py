@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.weights import Matrix, Weights
 from edgerun.backends.executor import PAGE, Tensor, most_outputs
@@ -68,10 +69,10 @@ def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]
     return {name: (rows.get(name, max_rows), round16(width)) for name, width in program.buffers.items()}
 
 
-def quantized_bytes(width: int, max_rows: int) -> tuple[int, int, int, int]:
+def quantized_bytes(width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int]:
     """Bytes of the fields of `Quantized` for a view: codes, scales, sums of 16 and of 32 columns."""
     n = max_rows * width
-    return n, n // 4, n // 4, n // 8
+    return n * isa.activation, n // 4, n // 4, n // 8
 
 
 class Phases:
@@ -90,12 +91,13 @@ class Phases:
         pages: int,
         max_rows: int,
         threads: int,
+        isa: Isa,
     ) -> None:
         self.list: list[Phase] = []
         self.rope: dict[tuple[tuple[float, ...], str, float], np.ndarray] = {}
         self.kernels: set[str] = {"run-step", "run-work"}
         self._tensors, self._weights, self._scratch, self._frame = tensors, weights, scratch, frame
-        self._kind, self._max_rows, self._threads = kind, max_rows, threads
+        self._kind, self._max_rows, self._threads, self._isa = kind, max_rows, threads, isa
         self._keep: list[np.ndarray | Arena] = [scratch, kv]   # addresses alone keep nothing alive
         self._fixups: list[tuple[np.ndarray, int, str]] = []
         self._chain: list[tuple[str, int]] = []
@@ -235,8 +237,9 @@ class Phases:
             residual = op.residual.part(start, matrix.rows) if op.residual else None
             blocks = -(-matrix.rows // 16)
             per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks // (4 * self._threads))))
-            links.append((first, matrix.kernel, self._product(op.x, quantized, matrix, bias, out, residual, per)))
-            start, first = start + matrix.rows, first + -(-blocks // per)
+            chunks = -(-blocks // per)
+            links.append((first, matrix.kernel, self._product(op.x, quantized, matrix, bias, out, residual, chunks)))
+            start, first = start + matrix.rows, first + chunks
         if len(links) == 1:
             kernel, args = links[0][1:]
         else:
@@ -244,7 +247,7 @@ class Phases:
         self._phase(Phase(kernel, args, fixed=first, on_outputs=self._on_outputs))
         self._writes(op.out)
 
-    def _product(self, x: ops.View, quantized: Quantized | None, matrix: Matrix, bias: str | None, out: ops.View, residual: ops.View | None, per: int) -> int:
+    def _product(self, x: ops.View, quantized: Quantized | None, matrix: Matrix, bias: str | None, out: ops.View, residual: ops.View | None, chunks: int) -> int:
         """The argument block of one matrix (`kernels/product.py` draws it)."""
         packing = matrix.packing
         if packing.kind == "code":
@@ -253,16 +256,16 @@ class Phases:
         else:
             blocks, inputs = matrix.cols, (*self._at(x), 0)
         end = self._at(residual) if residual else (0, 0)
-        return self._block(matrix.address, blocks, -(-matrix.rows // 16), per, *inputs, *self._at(out), matrix.rows, self._vector(bias), *end, self._rows())
+        return self._block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *self._at(out), matrix.rows, self._vector(bias), *end, self._rows())
 
     def _quantize(self, x: ops.View, matrices: list[Matrix]) -> Quantized | None:
         """Chain the quantization of x, unless it is there already or no matrix reads codes."""
         if all(m.packing.kind != "code" for m in matrices):
             return None
         if x not in self._room:
-            self._room[x] = Quantized(*(self._scratch.take(size).ctypes.data for size in quantized_bytes(x.width, self._max_rows)))
+            self._room[x] = Quantized(*(self._scratch.take(size).ctypes.data for size in quantized_bytes(x.width, self._max_rows, self._isa)))
         room = self._room[x]
         if x not in self._fresh:
-            self._row("row-quantize", None, *self._at(x), x.width, room.q, room.d, room.sums, room.pairs)
+            self._row("row-quantize", None, *self._at(x), x.width, room.q, room.d, room.sums, room.pairs, self._rows())
             self._fresh.add(x)
         return room

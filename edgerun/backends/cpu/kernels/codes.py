@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 
+from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import dot
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
@@ -45,27 +47,92 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
         yield code
 
 
-def dots(packing: Packing, tile: TileOps) -> Any:
-    """Intrinsic (p, s, x, stride, d, d_stride) -> for each token the dots of 16 rows with its activations: int8 at x, one
-    scale at d for each 16 columns. Sums of 16 columns are integers and exact; then they are scaled and added as floats.
+def _unsigned(b: Any, packing: Packing, p: Any, s: Any) -> Any:
+    """What multiplies the activations, as u8: the codes of each group of 4 columns, or what the table says they stand for."""
+    pick = dot.lookup(tuple(v + packing.bias for v in packing.table)) if packing.table else None
+    for codes in _groups(b, packing, p, s):
+        yield pick(b, codes) if pick else codes
+
+
+def largest(packing: Packing) -> int:
+    """The largest number that `dots` multiplies activations with."""
+    return max(v + packing.bias for v in packing.table) if packing.table else (1 << packing.bits) - 1
+
+
+def unpack(packing: Packing) -> Any:
+    """Intrinsic (p, s, out): write what `dots` multiplies with, as the tiles of AMX that meet a unit of 32 columns.
+
+    A tile is [16][64] bytes, one row of it for 4 columns: 8 rows for the activations' high bytes, 8 for the low ones. Where there is
+    room in a byte, the weights that meet the high ones are shifted up, so that one tile serves for both; else each has its own. In a
+    sub-block of 16 columns, the rows of the other 16 are zeros.
     """
-    table = packing.table
-    pick = dot.lookup(tuple(v + packing.bias for v in table)) if table else None
-    bits = max(v + packing.bias for v in table).bit_length() if table else packing.bits
+    wide = largest(packing) << A.LOW_BITS > 255
+
+    @op(types.void, i64, i64, i64)
+    def sub_block(b: Any, p: Any, s: Any, out: Any) -> None:
+        zeros = ir.Constant(U8.ir, [0] * 64)
+        here = there = _I64(0)
+        if packing.sub == 16:
+            here = b.mul(b.and_(s, _I64(1)), _I64(256))
+            there = b.sub(_I64(256), here)
+        low_at = _I64(1536 if wide else 512)
+        for group, codes in enumerate(_unsigned(b, packing, p, s)):
+            to = b.add(out, _I64(64 * group))
+            S.store_at(b, b.add(to, here), codes if wide else b.bitcast(b.shl(b.bitcast(codes, _WIDE), S.constant(_WIDE, A.LOW_BITS)), U8.ir))
+            S.store_at(b, b.add(b.add(to, here), low_at), codes)
+            if packing.sub == 16:
+                S.store_at(b, b.add(to, there), zeros)
+                S.store_at(b, b.add(b.add(to, there), low_at), zeros)
+        if wide:
+            for row in range(8):
+                S.store_at(b, b.add(out, _I64(512 + 64 * row)), zeros)
+                S.store_at(b, b.add(out, _I64(1024 + 64 * row)), zeros)
+
+    return sub_block
+
+
+def dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
+    """Intrinsic (p, s, x, stride, d, d_stride) -> for each token the dots of 16 rows with its activations at x, whose scales
+    are at d. Sums of the columns of one scale are integers and exact; then they are scaled and added as floats.
+    """
+    return (_split_dots if A.SPLIT else _byte_dots)(packing, tile, layout)
+
+
+def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
+    bits = largest(packing).bit_length()
+
+    @op(tile.floats, i64, i64, i64, i64, i64, i64)
+    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
+        zero = ir.Constant(S.I32.ir, [0] * 16)
+        highs, lows = [zero] * tile.count, [zero] * tile.count
+        for group, codes in enumerate(_unsigned(b, packing, p, s)):
+            for t in range(tile.count):
+                at = b.add(address(b, x, stride, t), _I64(4 * group))
+                highs[t] = dot.dot4(b, highs[t], codes, broadcast(b, at, INT, S.I32), bits)
+                lows[t] = dot.dot4(b, lows[t], codes, broadcast(b, b.add(at, _I64(32)), INT, S.I32), bits)
+        result = ir.Constant(tile.floats.ir, ir.Undefined)
+        for t in range(tile.count):
+            step = broadcast(b, address(b, d, d_stride, t), FLOAT, F32)
+            result = b.insert_value(result, b.fmul(b.sitofp(A.joined(b, highs[t], lows[t]), F32.ir), step), t)
+        return result
+
+    return sub_block
+
+
+def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
+    bits = largest(packing).bit_length()
 
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
         zero = ir.Constant(S.I32.ir, [0] * 16)
         totals, sums = [None] * tile.count, [zero] * tile.count
-        for group, codes in enumerate(_groups(b, packing, p, s)):
-            if pick:
-                codes = pick(b, codes)
-            here = b.add(x, _I64(4 * group))
+        for group, codes in enumerate(_unsigned(b, packing, p, s)):
+            here = b.add(x, _I64(layout.units * (group // 4) + 4 * (group % 4)))
             for t in range(tile.count):
                 sums[t] = dot.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), bits)
             if group % 4 == 3:
                 for t in range(tile.count):
-                    step = broadcast(b, b.add(address(b, d, d_stride, t), _I64(group // 4 * 4)), FLOAT, F32)
+                    step = broadcast(b, b.add(address(b, d, d_stride, t), _I64(group // 4 * layout.floats)), FLOAT, F32)
                     part = b.sitofp(sums[t], F32.ir)
                     totals[t] = b.fmul(part, step) if totals[t] is None else S.fused(b, part, step, totals[t])
                 sums = [zero] * tile.count

@@ -18,7 +18,7 @@ def lookup(values: tuple[int, ...]) -> Callable[[Any, Any], Any]:
     table = [(v + 128) % 256 - 128 for v in (*values, *[0] * (16 - len(values)))]
 
     def pick(b: Any, index: Any) -> Any:
-        if S.ISA == "avx512vnni":
+        if S.ISA in ("amx", "avx512vnni"):
             return S.invoke(b, "llvm.x86.avx512.pshuf.b.512", U8.ir, ir.Constant(U8.ir, table * 4), index)
         if S.ISA == "avx2":
             half = ir.VectorType(_BYTE, 32)
@@ -57,7 +57,7 @@ def _dot4_portable(b: Any, acc: Any, codes: Any, x: Any) -> Any:
     return acc
 
 
-_DOT4 = {"avx512vnni": _dot4_avx512vnni, "avx2": _dot4_avx2, "portable": _dot4_portable}
+_DOT4 = {"amx": _dot4_avx512vnni, "avx512vnni": _dot4_avx512vnni, "avx2": _dot4_avx2, "portable": _dot4_portable}
 
 
 def dot4(b: Any, acc: Any, codes: Any, x: Any, bits: int) -> Any:

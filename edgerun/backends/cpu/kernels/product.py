@@ -1,7 +1,8 @@
 """y = W x for packed integer codes and int8 activations: one driver for every format, for one token and for many.
 
 Decode is bound by memory: each packed byte is used once, with prefetch 2 kB ahead. Prefill is bound by arithmetic: a tile
-of 8 tokens shares each unpacked vector. Tokens left over take smaller tiles, which compute the same bits.
+of 8 tokens shares each unpacked vector. Tokens left over take smaller tiles, which compute the same bits, as does AMX
+(`amx.py`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgerun.backends.cpu.kernels import codes
+from edgerun.backends.cpu.kernels import activations as A
+from edgerun.backends.cpu.kernels import amx, codes
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
 
 # The argument block, in 8-byte words.
-W, BLOCKS, ROW_BLOCKS, PER_CHUNK, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS = range(14)
+W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS = range(14)
+MOST_TOKENS = 512        # that one chunk works on
+NEAR_BYTES = 800 << 10   # codes of activations that stay in a core's own cache, next to their scales and the weights
 
 
 def writer(tile: TileOps) -> Any:
@@ -48,63 +52,115 @@ def writer(tile: TileOps) -> Any:
     return write
 
 
-def stretch(packing: Any, T: int) -> Any:
-    """Sums of one row block for T tokens."""
+@S.inner
+def expect(args: int, row: int, t: int) -> None:
+    """Ask for the lines that a group of tokens will be written to, so that the writes do not pile up before the tiles' own."""
+    y, r = S.word(args, Y) + 4 * row, S.word(args, RESIDUAL) + 4 * row
+    for k in range(t, t + A.GROUP):
+        S.prefetch_write(y + k * S.word(args, Y_STRIDE))
+        if S.word(args, RESIDUAL):
+            S.prefetch(r + k * S.word(args, RESIDUAL_STRIDE))
+
+
+def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
+    """Sums of one row block for T tokens whose activations lie as `layout` says."""
     tile = TileOps(T)
-    dots, scale, offset = codes.dots(packing, tile), codes.scale(packing), codes.offset(packing)
+    dots, scale, offset = codes.dots(packing, tile, layout), codes.scale(packing), codes.offset(packing)
     zero, add_scaled, add_product = tile.zero, tile.add_scaled, tile.add_product
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
     LINES = -(-SIZE // SUBS // 64)
     STEP = SIZE // SUBS
-    PLAIN = packing.offset == "bias" and packing.bias == 0
+    NO_OFFSET = packing.offset == "bias" and packing.bias == 0
+    GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
+    ROW, UNIT, COLUMNS = A.ROW, A.UNIT, A.COLUMNS
 
     @S.inner
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
-        q_stride = blocks * COLS
-        d_stride, s_stride = q_stride // 16 * 4, q_stride // SUB * 4
+        cols = blocks * COLS
+        q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUB * 4)
         acc = zero()
         for _ in range(blocks):
             for s in range(SUBS):
                 for line in range(LINES):
                     S.prefetch(p + s * STEP + 64 * line + 2048)
                 scaled = scale(p, s)
-                acc = add_scaled(acc, dots(p, s, xq, q_stride, xd, d_stride), scaled)
-                if not PLAIN:
+                x = xq + s * SUB // COLUMNS * UNITS + s * SUB % COLUMNS
+                acc = add_scaled(acc, dots(p, s, x, q_stride, xd, d_stride), scaled)
+                if not NO_OFFSET:
                     acc = add_product(acc, offset(p, s, scaled), xs, s_stride)
-                xq += SUB
-                xd += SUB // 4
-                xs += 4
+                xd += SUB // 16 * FLOATS
+                xs += FLOATS
             p += SIZE
+            xq += COLS // COLUMNS * UNITS
         return acc
 
     return sums
 
 
+def by_vectors(packing: Any) -> Any:
+    """Whole groups of tokens, first to last (multiples of 16), with one row block: two tiles of 8 each."""
+    COLS, SUB, ROW, UNIT = packing.cols, packing.sub, A.ROW, A.UNIT
+    sums8, write8 = stretch(packing, 8, A.GROUPED), writer(TileOps(8))
+
+    @S.inner
+    def run(args: int, p: int, blocks: int, row: int, first: int, last: int) -> None:
+        cols = blocks * COLS
+        for t in range(first, last, 8):
+            group, half = t // 16 * 16, t % 16
+            xq = S.word(args, XQ) + group * cols * ROW + UNIT * half
+            xd = S.word(args, XD) + group * (cols // 4) + 4 * half
+            xs = S.word(args, XS) + group * (cols // SUB * 4) + 4 * half
+            write8(args, row, t, sums8(p, blocks, xq, xd, xs))
+
+    return run
+
+
 def build(name: str) -> Callable[[int, int], None]:
-    """The kernel of one format: chunk c does row blocks c * PER_CHUNK and on, for all tokens."""
+    """The kernel of one format. Chunk c of CHUNKS does the c-th part of the row blocks for all tokens.
+
+    Where the activations of all tokens are more than a core's own cache holds, chunks become a grid: one takes more row
+    blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
+    """
     packing = by_name(name).packing
-    COLS, SUB, SIZE = packing.cols, packing.sub, packing.size
-    sums8, sums4, sums2, sums1 = (stretch(packing, t) for t in (8, 4, 2, 1))
+    COLS, SUB, SIZE, GROUP, ROW = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW
+    groups = amx.by_tiles(packing, (XQ, XD, XS), writer, expect) if A.SPLIT else by_vectors(packing)
+    sums8, sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (8, 4, 2, 1))
     write8, write4, write2, write1 = (writer(TileOps(t)) for t in (8, 4, 2, 1))
+
+    @S.inner
+    def rest(args: int, p: int, blocks: int, row: int, t: int, tokens: int) -> None:
+        """The tokens beyond the last whole group, each with its activations by itself."""
+        cols = blocks * COLS
+        q, d, s = cols * ROW, cols // 4, cols // SUB * 4
+        xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
+        if t + 8 <= tokens:
+            write8(args, row, t, sums8(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+            t += 8
+        if t + 4 <= tokens:
+            write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+            t += 4
+        if t + 2 <= tokens:
+            write2(args, row, t, sums2(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+            t += 2
+        if t < tokens:
+            write1(args, row, t, sums1(p, blocks, xq + t * q, xd + t * d, xs + t * s))
 
     def product(args: int, chunk: int) -> None:
         w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
-        xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
-        q, d, s = blocks * COLS, blocks * COLS // 16 * 4, blocks * COLS // SUB * 4
-        first = chunk * S.word(args, PER_CHUNK)
-        last = min(first + S.word(args, PER_CHUNK), S.word(args, ROW_BLOCKS))
-        for block in range(first, last):
-            p, t = w + block * blocks * SIZE, 0
-            while t + 8 <= tokens:
-                write8(args, 16 * block, t, sums8(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-                t += 8
-            if t + 4 <= tokens:
-                write4(args, 16 * block, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-                t += 4
-            if t + 2 <= tokens:
-                write2(args, 16 * block, t, sums2(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-                t += 2
-            if t < tokens:
-                write1(args, 16 * block, t, sums1(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+        row_blocks, chunks = S.word(args, ROW_BLOCKS), S.word(args, CHUNKS)
+        most = max(GROUP, min(MOST_TOKENS, NEAR_BYTES // (blocks * COLS * ROW) // GROUP * GROUP))
+        spans = min((tokens + most - 1) // most, chunks)
+        span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
+        across = chunks // spans
+        per = (row_blocks + across - 1) // across
+        if chunk >= spans * across:
+            return
+        first, last = chunk // across * span, min(chunk // across * span + span, tokens)
+        whole = last // GROUP * GROUP
+        for block in range(chunk % across * per, min(chunk % across * per + per, row_blocks)):
+            p = w + block * blocks * SIZE
+            if first < whole:
+                groups(args, p, blocks, 16 * block, first, whole)
+            rest(args, p, blocks, 16 * block, max(first, whole), last)
 
     return product

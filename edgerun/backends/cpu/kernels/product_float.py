@@ -39,7 +39,7 @@ def stretch(kind: str, T: int) -> Any:
 
 
 def build(kind: str) -> Callable[[int, int], None]:
-    """The kernel of one float kind: chunk c does row blocks c * PER_CHUNK and on, for all tokens."""
+    """The kernel of one float kind: chunk c of CHUNKS does its part of the row blocks for all tokens."""
     SIZE = _LOAD[kind][0]
     sums8, sums4, sums1 = (stretch(kind, t) for t in (8, 4, 1))
     write8, write4, write1 = (P.writer(TileOps(t)) for t in (8, 4, 1))
@@ -47,8 +47,9 @@ def build(kind: str) -> Callable[[int, int], None]:
     def product_float(args: int, chunk: int) -> None:
         w, cols, tokens = S.word(args, P.W), S.word(args, P.BLOCKS), S.peek(S.word(args, P.TOKENS))
         x, stride = S.word(args, P.XQ), S.word(args, P.XD)
-        first = chunk * S.word(args, P.PER_CHUNK)
-        last = min(first + S.word(args, P.PER_CHUNK), S.word(args, P.ROW_BLOCKS))
+        blocks, chunks = S.word(args, P.ROW_BLOCKS), S.word(args, P.CHUNKS)
+        per = (blocks + chunks - 1) // chunks
+        first, last = chunk * per, min(chunk * per + per, blocks)
         for block in range(first, last):
             p, t = w + block * cols * SIZE, 0
             while t + 8 <= tokens:

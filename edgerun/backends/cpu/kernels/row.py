@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
@@ -78,32 +79,71 @@ def norm(kind: str) -> Callable[[int, int], None]:
     return kernel
 
 
-# --- quantize: x, stride, width, q, d, sums of 16, sums of 32 -----------------------------------------------------------------
+# --- quantize: x, stride, width, q, d, sums of 16, sums of 32, address of the number of rows ---------------------------------
 
 
 def quantize(_: str) -> Callable[[int, int], None]:
-    """int8 per 16 columns: q = round(x / d), d = max |x| / 127; sums of q * d over 16 and over 32 columns."""
+    """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them."""
+    MOST = A.LARGEST
 
     @S.inner
-    def sixteen(x: int, q: int, d: int) -> float:
+    def factor(top: float) -> float:
+        return S.f32(MOST) / top if top > 0.0 else S.f32(0.0)
+
+    @S.inner
+    def whole(x: int, q: int, d: int, floats: int, sums: int) -> float:
+        """16 columns as bytes."""
         v = S.load_f32(x)
         top = S.max_lanes(S.absolute(v))
-        codes = S.to_i32(S.mul(v, S.splat(S.f32(127.0) / top if top > 0.0 else S.f32(0.0))))
-        step = top / S.f32(127.0)
+        codes, step = S.to_i32(S.mul(v, S.splat(factor(top)))), top / S.f32(MOST)
         S.store_i8(q, codes)
         S.poke_f32(d, step)
-        return S.f32(S.sum_i32_lanes(codes)) * step
+        total = S.f32(S.sum_i32_lanes(codes)) * step
+        S.poke_f32(sums, total)
+        return total
+
+    @S.inner
+    def bytes_(x: int, q: int, d: int, units: int, floats: int, sums: int) -> float:
+        return whole(x, q, d, floats, sums) + whole(x + 64, q + units, d + floats, floats, sums + floats)
+
+    @S.inner
+    def split(x: int, q: int, d: int, units: int, floats: int, sums: int) -> float:
+        v, w = S.load_f32(x), S.load_f32(x + 64)
+        top = S.max_lanes(S.maximum(S.absolute(v), S.absolute(w)))
+        scale, step = S.splat(factor(top)), top / S.f32(MOST)
+        a, b = S.to_i32(S.mul(v, scale)), S.to_i32(S.mul(w, scale))
+        S.store_i8(q, A.high(a))
+        S.store_i8(q + 16, A.high(b))
+        S.store_i8(q + 32, A.low(a))
+        S.store_i8(q + 48, A.low(b))
+        first, second = S.f32(S.sum_i32_lanes(a)) * step, S.f32(S.sum_i32_lanes(b)) * step
+        S.poke_f32(d, step)
+        S.poke_f32(d + floats, step)
+        S.poke_f32(sums, first)
+        S.poke_f32(sums + floats, second)
+        return first + second
+
+    pair, EVERY = (split, 1) if A.SPLIT else (bytes_, 2)
+    BYTES, UNIT, GROUP, TOGETHER = A.ROW, A.UNIT, A.GROUP, A.GROUPED
+
+    @S.inner
+    def run(x: int, n: int, q: int, d: int, sums: int, pairs: int, units: int, floats: int) -> None:
+        for _ in range(0, n, 32):
+            S.poke_f32(pairs, pair(x, q, d, units, floats, sums))
+            x, q, d, sums, pairs = x + 128, q + EVERY * units, d + 2 * floats, sums + 2 * floats, pairs + floats
+
+    FAR_UNITS, FAR_FLOATS = TOGETHER.units, TOGETHER.floats
 
     def kernel(args: int, row: int) -> None:
         x, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2)
-        q, d = S.word(args, 3) + row * n, S.word(args, 4) + row * (n // 4)
-        sums, pairs = S.word(args, 5) + row * (n // 4), S.word(args, 6) + row * (n // 8)
-        for i in range(0, n // 16, 2):
-            first = sixteen(x + 64 * i, q + 16 * i, d + 4 * i)
-            second = sixteen(x + 64 * i + 64, q + 16 * i + 16, d + 4 * i + 4)
-            S.poke_f32(sums + 4 * i, first)
-            S.poke_f32(sums + 4 * i + 4, second)
-            S.poke_f32(pairs + 2 * i, first + second)
+        q, d, sums, pairs = S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6)
+        group, member = row // GROUP * GROUP, row % GROUP
+        if group + GROUP <= S.peek(S.word(args, 7)):
+            q, d = q + group * n * BYTES + UNIT * member, d + group * (n // 4) + 4 * member
+            sums, pairs = sums + group * (n // 4) + 4 * member, pairs + group * (n // 8) + 4 * member
+            run(x, n, q, d, sums, pairs, FAR_UNITS, FAR_FLOATS)
+        else:
+            run(x, n, q + row * n * BYTES, d + row * (n // 4), sums + row * (n // 4), pairs + row * (n // 8), UNIT, 4)
 
     return kernel
 

@@ -186,6 +186,12 @@ def prefetch(b: Any, address: Any) -> None:
     invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
 
 
+@op(types.void, i64)
+def prefetch_write(b: Any, address: Any) -> None:
+    """Ask for a cache line that will be written."""
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(1), _I32(3), _I32(1))
+
+
 def scratch(nbytes: int) -> Any:
     """An intrinsic that gives the address of `nbytes` of stack, aligned to 64."""
 
