@@ -12,7 +12,6 @@ from edgerun.formats.packing import ROWS, Packing, Parts, interleave, pack, valu
 
 _SLICE = 1 << 18   # bytes worked on at a time, so that a slice and its temporaries stay in a core's own cache
 
-_LARGEST = 65504.0   # of half floats
 
 def no_heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     """The heads of a format without scales."""
@@ -27,6 +26,7 @@ class Format:
     codes: blocks, uint8 [rows, blocks, nbytes] -> uint8 [rows, cols]. encode: float32 [rows, cols], importance float32
     [cols] or None -> uint8 [rows, blocks * nbytes]. heads: blocks -> d, m, scales, mins as in Parts, those that there are.
     planes: blocks -> what `merge` makes of the codes, as `interleave` wants it; for formats that have a short cut.
+    largest: the largest magnitude that a block can be sure to hold.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Format:
     encode: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     heads: Callable[[np.ndarray], dict[str, np.ndarray]] = no_heads
     planes: Callable[[np.ndarray], list[np.ndarray]] | None = None
+    largest: float = 65504.0   # of half floats
 
     def row_bytes(self, cols: int) -> int:
         """Bytes of one row of `cols` weights, a multiple of `block`."""
@@ -64,7 +65,7 @@ class Format:
         """float32 [rows, cols] -> uint8 [rows, bytes per row].
 
         importance: float32 [cols], not negative, weight of each column's squared error. ModelError when the columns do not
-        fill blocks, or when a block format is asked to hold NaN or what is beyond 65504.
+        fill blocks, or when a block format is asked to hold NaN or what is beyond `largest`.
         """
         rows, cols = x.shape
         if cols % self.block:
@@ -79,12 +80,12 @@ class Format:
         return out
 
     def _check(self, x: np.ndarray, first: int) -> None:
-        """ModelError when a weight is NaN or larger than half-float scales can be sure to reach; `first` is the row x begins with."""
-        if np.abs(x).max(initial=0) <= _LARGEST:
+        """ModelError when a weight is NaN or larger than the scales can be sure to reach; `first` is the row x begins with."""
+        if np.abs(x).max(initial=0) <= self.largest:
             return
-        row, column = (int(i[0]) for i in np.nonzero(~(np.abs(x) <= _LARGEST)))
+        row, column = (int(i[0]) for i in np.nonzero(~(np.abs(x) <= self.largest)))
         what = f"the weight in row {row + first}, column {column} is {x[row, column]}"
-        raise ModelError(f"{what}, beyond the {_LARGEST:.0f} that {self.name} can hold; repair the weights or use F32 for this tensor")
+        raise ModelError(f"{what}, beyond the {self.largest:.0f} that {self.name} can hold; repair the weights or use F32 for this tensor")
 
     def repack(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Repack rows, uint8 [rows, bytes per row], to `out`, uint8 [ceil(rows / 16), packing.nbytes(16, cols)].

@@ -2,8 +2,8 @@
 
 Sixteen rows are interleaved, so that a SIMD lane is a row. One packed block holds 16 rows x `cols` columns:
 
-    d       f16 [cols/sub or 1][16]   scale: one per sub-block ("f16"), or one per block ("f16*u8", "f16*s8")
-    m       f16 [cols/sub or 1][16]   offset, where offset is "f16" or "f16*u8" (then one per block)
+    d       f16 [cols/sub or 1][16]   scale: one per sub-block ("f16", or "bf16": bfloat16), or one per block (the others)
+    m       f16 [cols/sub or 1][16]   offset, where offset is "f16" or "f16*u8": as many as there are of d
     scales  u8/s8 [cols/sub][16]      scale of each sub-block, for "f16*u8" and "f16*s8"
     mins    u8 [cols/sub][16]         offset of each sub-block, for offset "f16*u8"
     planes  for each plane of w bits: [cols/sub][n][64] bytes, n = sub/4 * w/8
@@ -40,7 +40,7 @@ class Packing:
     bits: int = 4
     cols: int = 32
     sub: int = 32
-    scale: Literal["f16", "f16*u8", "f16*s8"] = "f16"
+    scale: Literal["f16", "bf16", "f16/block", "f16*u8", "f16*s8"] = "f16"
     offset: Literal["bias", "f16", "f16*u8"] = "bias"
     bias: int = 0
     table: tuple[int, ...] | None = None
@@ -53,7 +53,12 @@ class Packing:
     @property
     def tops(self) -> int:
         """Entries of d (and m) per row of a block."""
-        return self.subs if self.scale == "f16" else 1
+        return self.subs if self.scale in ("f16", "bf16") else 1
+
+    @property
+    def scaled(self) -> bool:
+        """Whether each sub-block has an integer scale of its own."""
+        return self.scale in ("f16*u8", "f16*s8")
 
     @property
     def planes(self) -> tuple[tuple[int, int, int], ...]:
@@ -75,7 +80,7 @@ class Packing:
             ("scales", self.subs, self.scales_at),
             ("mins", self.subs, self.mins_at),
         )
-        there = (True, self.offset != "bias", self.scale != "f16", self.offset == "f16*u8")
+        there = (True, self.offset != "bias", self.scaled, self.offset == "f16*u8")
         return tuple(head for head, is_there in zip(every, there, strict=True) if is_there)
 
     @property
@@ -91,7 +96,7 @@ class Packing:
     @property
     def mins_at(self) -> int:
         """Byte offset of the sub-block minima."""
-        return self.scales_at + (16 * self.subs if self.scale != "f16" else 0)
+        return self.scales_at + (16 * self.subs if self.scaled else 0)
 
     @property
     def codes_at(self) -> int:
@@ -116,7 +121,7 @@ class Parts:
     """A stretch of matrix taken apart: what the blocks of a file say, one array per noun, rows first.
 
     codes uint8 [rows, cols]; d and m float16 [rows, cols / block * tops]; scales and mins uint8 or int8 [rows, cols / sub].
-    For float kinds: codes holds the values themselves, in their own type (uint16 bits for bf16).
+    For float kinds: codes holds the values themselves, in their own type. Of bfloat16, d or codes, the bits: uint16.
     """
 
     codes: np.ndarray
@@ -181,7 +186,7 @@ def _lanes(block: np.ndarray, at: int, part: np.ndarray) -> None:
 def values(packing: Packing, parts: Parts) -> np.ndarray:
     """The weights that `parts` stand for: float32 [rows, cols], computed as llama.cpp does, so equal to the bit."""
     if packing.kind == "bf16":
-        return (parts.codes.astype(np.uint32) << 16).view(np.float32)
+        return _floats(parts.codes)
     if packing.kind != "code":
         return parts.codes.astype(np.float32)
     rows, cols = parts.codes.shape
@@ -204,7 +209,12 @@ def values(packing: Packing, parts: Parts) -> np.ndarray:
 
 
 def _products(tops: np.ndarray | None, factors: np.ndarray | None, each: int) -> np.ndarray:
-    """float16 [rows, n], times its `each` factors [rows, n * each] where there are any -> float32 [rows, n * each]."""
+    """float16 or bfloat16 [rows, n], times its `each` factors [rows, n * each] where there are any -> float32 [rows, n * each]."""
     assert tops is not None
-    top = np.repeat(tops.astype(np.float32), each, axis=1)
+    top = np.repeat(_floats(tops), each, axis=1)
     return top if factors is None else top * factors.astype(np.float32)
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    """Numbers, or the bits of bfloat16 as uint16, as float32."""
+    return (x.astype(np.uint32) << 16).view(np.float32) if x.dtype == np.uint16 else x.astype(np.float32)

@@ -21,9 +21,10 @@ from edgerun.formats.q2_k import pair_bytes, pair_words, pairs
 def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     """The block's scale and those of its sub-blocks."""
     rows, n = blocks.shape[:2]
-    low = blocks[..., None, 96:104] >> np.array([0, 4], np.uint8)[:, None] & 15
-    high = blocks[..., None, 104:108] >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3
-    scales = low.reshape(rows, n, 16) | high.reshape(rows, n, 16) << 4
+    a, b, top = np.ascontiguousarray(np.moveaxis(blocks[..., 96:108].view(U32), -1, 0))
+    scales = np.empty((rows, n, 4), U32)
+    for i, (low, high) in enumerate(((a, top << 4), (b, top << 2), (a >> 4, top), (b >> 4, top >> 2))):
+        scales[..., i] = low & 0x0F0F0F0F | high & 0x30303030
     return {"d": blocks[..., 108:].view(F16)[..., 0], "scales": scales.view(np.int8) - np.int8(32)}
 
 
@@ -38,14 +39,16 @@ def planes(blocks: np.ndarray) -> list[np.ndarray]:
     """The pairs of bits spread to nibbles, with the high bits between them."""
     rows, n = blocks.shape[:2]
     low = pair_words(blocks[..., 32:96]).transpose(2, 3, 4, 0, 1)
-    high = np.ascontiguousarray(np.moveaxis(blocks[..., :32].view(U32), -1, 0))
-    transpose_fields(high, 1)   # now word b, bit g of a byte is group g of columns 32 * b and on, which are two sub-blocks
+    # Word g of hmask is group g of all 32-column stretches, which are two sub-blocks. The binary digits of g, s g1 g0, are made g1 s g0,
+    # so that once transposed the groups which share a byte's nibbles are four bits apart.
+    high = np.ascontiguousarray(blocks[..., :32].view(U32).reshape(rows, n, 2, 2, 2).transpose(3, 2, 4, 0, 1))
+    transpose_fields(high.reshape(8, rows, n), 1)
     high = high.reshape(2, 4, rows, n)
     words = np.empty((2, 4, 2, 2, rows, n), U32)
-    for sub in (0, 1):
-        for v in (0, 1):
-            h = high >> 4 * sub + v
-            words[:, :, sub, v] = (low[:, :, sub] >> 2 * v & 0x33333333) | (h & 0x01010101) << 2 | (h & 0x04040404) << 4
+    for i in range(4):
+        sub, v = divmod(i, 2)
+        pair, bit = low[:, :, sub] >> 2 * v, high >> i - 2 if i > 2 else high << 2 - i
+        np.bitwise_or(pair & 0x33333333, bit & 0x44444444, out=words[:, :, sub, v])
     return [words.transpose(4, 5, 0, 1, 2, 3)]
 
 

@@ -29,8 +29,8 @@ def codes(blocks: np.ndarray) -> np.ndarray:
 
 
 def nibbles(qs: np.ndarray) -> np.ndarray:
-    """uint8 [rows, blocks, 16] -> uint8 [rows, cols]: the low nibbles of a block, then the high ones."""
-    q = np.empty((*qs.shape[:2], 2, 16), np.uint8)
+    """uint8 [rows, blocks, n] -> uint8 [rows, cols]: the low nibbles of a block, then the high ones."""
+    q = np.empty((*qs.shape[:2], 2, qs.shape[2]), np.uint8)
     np.bitwise_and(qs, 15, out=q[:, :, 0])
     np.right_shift(qs, 4, out=q[:, :, 1])
     return q.reshape(qs.shape[0], -1)

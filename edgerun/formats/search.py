@@ -17,6 +17,7 @@ from edgerun.formats.bits import F16
 # other. More of both costs twice the time for half a percent of error.
 _STEPS = np.linspace(-1, 1, 9, dtype=np.float32)
 ROUNDS = 1
+TERNARY = (-1, 0, 1)
 
 
 def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,12 +33,13 @@ def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
     return d.astype(F16), np.minimum(q, 2 * top - 1)
 
 
-def valued_blocks(x: np.ndarray, importance: np.ndarray | None, values: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, 32]: a weight is d * values[code]."""
-    b, w = columns(x, 32), columns(error_weights(x, importance, 32), 32)
-    d = fit_scale(b, w, values).astype(F16)
+def valued_blocks(x: np.ndarray, importance: np.ndarray | None, values: Sequence[int], size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, size]: a weight is d * values[code]."""
+    b, w = columns(x, size), columns(error_weights(x, importance, size), size)
+    fit = fit_ternary(b, w) if tuple(values) == TERNARY else fit_scale(b, w, values)
+    d = fit.astype(F16)
     q = codes_of(nearest_of(values)(b * inverse(d.astype(np.float32))), values)
-    return d.reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, 32)
+    return d.reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, size)
 
 
 def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +130,19 @@ def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int]) -> np.ndarray
     for _ in range(ROUNDS):
         consider(nearest(x * inverse(scale)))
     return scale
+
+
+def fit_ternary(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The scale of each column for which scale * (-1, 0 or 1) is closest to x.
+
+    It is the best there is: all ways to keep the largest 1, 2, ... numbers are compared.
+    """
+    size = np.abs(x)
+    order = np.argsort(-size, 0)
+    size, w = np.take_along_axis(size, order, 0), np.take_along_axis(w, order, 0)
+    total, weight = np.cumsum(size * w, 0), np.cumsum(w, 0)
+    mean = total * inverse(weight)   # the best scale if all others become 0, which takes mean * total off the error
+    return np.take_along_axis(mean, (mean * total).argmax(0)[None], 0)[0]
 
 
 def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool) -> tuple[np.ndarray, np.ndarray]:

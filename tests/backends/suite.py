@@ -109,6 +109,11 @@ def linears(formats: list[str]) -> list[Case]:
         b, r = tensor("b", _random(24, seed=7)), View("x", 0, 64)
         op = ops.Linear(X("x", 0, cols), X(OUT, 0, 64), ("w", "v"), ("b", None), r)
         cases.append(Case(f"linear-{fmt}-two", cols, [op], 64, tensors={"w": w, "v": v, "b": b}))
+        if by_name(fmt).packing.scale == "bf16":   # bytes for scales, of which the smallest are subnormal
+            w = tensor("w", _random(40, 2 * cols), fmt)
+            w.data.reshape(40, -1, by_name(fmt).nbytes)[..., : by_name(fmt).packing.subs] = (np.arange(40, dtype=np.uint8) % 8)[:, None, None]
+            op = ops.Linear(X("x", 0, 2 * cols), X(OUT, 0, 40), ("w",), (None,))
+            cases.append(Case(f"linear-{fmt}-smallest", 2 * cols, [op], 40, tensors={"w": w}))
     return cases
 
 

@@ -12,11 +12,15 @@ CODED = [f for f in FORMATS if f.packing.kind == "code"]
 every_format = pytest.mark.parametrize("fmt", FORMATS, ids=lambda f: f.name)
 every_coded = pytest.mark.parametrize("fmt", CODED, ids=lambda f: f.name)
 
-# Where the half floats of a block are.
+# Where the half floats of a block are; formats without any have bytes for scales, every one of which is a number.
 HALVES = {
     "Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2),
     "Q5_K": (0, 2), "Q6_K": (208,), "IQ4_NL": (0,), "IQ4_XS": (0,), "F16": (0,),
+    "TQ1_0": (52,), "TQ2_0": (64,), "Q1_0": (0,), "Q2_0": (0,),
 }   # fmt: skip
+
+
+every_halved = pytest.mark.parametrize("fmt", [f for f in CODED if f.name in HALVES], ids=lambda f: f.name)
 
 
 def rows_of(fmt: Format, rows: int, blocks: int, seed: int = 0) -> np.ndarray:

@@ -38,9 +38,9 @@ def unpack(packing: Packing, packed: np.ndarray, cols: int) -> Parts:
     signs = np.int8 if packing.scale == "f16*s8" else np.uint8
     return Parts(
         codes,
-        d=entries(0, packing.tops, np.float16),
+        d=entries(0, packing.tops, np.uint16 if packing.scale == "bf16" else np.float16),
         m=entries(packing.m_at, packing.tops, np.float16) if packing.offset != "bias" else None,
-        scales=entries(packing.scales_at, packing.subs, signs) if packing.scale != "f16" else None,
+        scales=entries(packing.scales_at, packing.subs, signs) if packing.scaled else None,
         mins=entries(packing.mins_at, packing.subs, np.uint8) if packing.offset == "f16*u8" else None,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
@@ -12,10 +14,13 @@ from hypothesis import strategies as st
 from edgerun.errors import ModelError
 from edgerun.formats import Format, by_name
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 SIMPLE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
+COARSE = ("Q2_K", "Q3_K", "Q2_0", "TQ2_0", "TQ1_0", "Q1_0")   # may be off by as much as a weight is large
 BOUNDS = {
     "F32": 0, "F16": 1e-7, "BF16": 4e-6, "Q8_0": 5e-5, "Q6_K": 5e-4, "Q5_K": 2e-3, "Q5_1": 2.2e-3, "Q5_0": 2.8e-3, "Q4_K": 8e-3,
     "Q4_1": 9.5e-3, "Q4_0": 1.1e-2, "IQ4_NL": 8e-3, "IQ4_XS": 8.5e-3, "Q3_K": 3e-2, "Q2_K": 0.1,
+    "NVFP4": 7.7e-3, "MXFP4": 1.55e-2, "Q2_0": 0.18, "TQ2_0": 0.3, "TQ1_0": 0.3, "Q1_0": 0.46,
 }   # fmt: skip
 
 
@@ -60,6 +65,29 @@ def test_error_bounds(fmt: Format) -> None:
     assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= BOUNDS[fmt.name]
 
 
+@pytest.mark.parametrize("name", ["Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"])
+def test_no_worse_than_llama_cpp(name: str) -> None:
+    with np.load(GOLDEN / f"{name}.npz") as golden:
+        x, importance, theirs = golden["x"], golden["importance"], golden["quantized"]
+    fmt = by_name(name)
+    other = fmt.dequantize(theirs)
+    assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= 1.02 * nmse(other, x)
+    assert nmse(fmt.dequantize(fmt.quantize(x, importance)), x, importance) <= 1.02 * nmse(other, x, importance)
+    if name == "Q1_0":
+        assert np.array_equal(fmt.quantize(x), theirs), "a mean needs no search"
+
+
+@pytest.mark.parametrize("name", ["Q1_0", "Q2_0", "TQ1_0", "TQ2_0"])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_models_trained_for_few_values_stay_as_they_are(name: str, weighed: bool) -> None:
+    fmt, rng = by_name(name), np.random.default_rng(3)
+    scale = rng.lognormal(-3, 0.5, (40, 2, 1)).astype(np.float16).astype(np.float32)
+    levels = (-1, 1) if name == "Q1_0" else (-1, 0, 1)
+    x = (rng.choice(levels, (40, 2, 256)).astype(np.float32) * scale).reshape(40, 512)
+    importance = rng.lognormal(0, 1.5, 512).astype(np.float32) if weighed else None
+    assert np.array_equal(fmt.dequantize(fmt.quantize(x, importance)), x)
+
+
 @every_coded
 def test_quantizing_what_is_quantized_changes_little(fmt: Format) -> None:
     x = fmt.dequantize(fmt.quantize(weights(16, 512)))
@@ -81,13 +109,13 @@ def test_importance_is_obeyed(fmt: Format) -> None:
 @every_coded
 @pytest.mark.parametrize("scale", [1e-30, 1e-7, 1e-4, 1.0, 100.0, 60000.0])
 def test_constants_ramps_and_zeros(fmt: Format, scale: float) -> None:
-    ramp = np.linspace(-1, 1, 256)
+    ramp, least = np.linspace(-1, 1, 256), 1e-3 if fmt.name == "NVFP4" else 1e-6
     for x in (np.zeros(256), np.ones(256), -np.ones(256), ramp, np.abs(ramp), -np.abs(ramp), np.eye(256)[7]):
-        big = shaped(fmt, x * scale)
+        big = shaped(fmt, x * min(scale, fmt.largest))
         y = fmt.dequantize(fmt.quantize(big))
         assert np.isfinite(y).all()
-        # Half floats end at 6e-8; a weight is off by a step of the codes at most.
-        assert np.abs(y - big).max() <= scale * (1.0 if fmt.name in ("Q2_K", "Q3_K") else 0.2) + 1e-6
+        # Half floats end at 6e-8, the scales of NVFP4 at 1e-3; a weight is off by a step of the codes at most.
+        assert np.abs(y - big).max() <= scale * (1.0 if fmt.name in COARSE else 0.2) + least
 
 
 @every_coded

@@ -38,6 +38,18 @@ def test_scales_are_near_the_best_of_a_fine_grid(values: range | tuple[int, ...]
     assert found.sum() <= 1.06 * best.sum()
 
 
+@pytest.mark.parametrize("weighed", [False, True])
+def test_no_scale_is_better_for_three_values(weighed: bool) -> None:
+    x = search.columns(weights(1, 256 * 20), 256)
+    w = np.random.default_rng(2).lognormal(0, 1.5, x.shape).astype(np.float32) if weighed else np.ones_like(x)
+
+    def error(scale: np.ndarray) -> np.ndarray:
+        return (w * (scale * np.clip(np.rint(x / scale), -1, 1) - x) ** 2).sum(0)
+
+    best = np.min([error(np.abs(x).max(0) * s) for s in np.linspace(0.01, 1, 400, dtype=np.float32)], 0)
+    assert (error(search.fit_ternary(x, w)) <= best * 1.0001).all()
+
+
 @pytest.mark.parametrize("bounded", [True, False])
 def test_lines_are_near_the_best_of_a_fine_grid(bounded: bool) -> None:
     x = search.columns(weights(1, 32 * 50), 32)

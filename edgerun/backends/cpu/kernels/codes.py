@@ -144,10 +144,11 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     return sub_block
 
 
-def _half(b: Any, p: Any, at: int, s: Any, each: bool) -> Any:
-    """The 16 halves at p + at (+ 32 s where there is one for each sub-block), as floats."""
+def _half(b: Any, p: Any, at: int, s: Any, each: bool, brain: bool = False) -> Any:
+    """The 16 halves (brain: bfloat16) at p + at (+ 32 s where there is one for each sub-block), as floats."""
     start = b.add(p, _I64(at))
-    return S.widen_emit(b, S.load_at(b, b.add(start, b.mul(s, _I64(32))) if each else start, S.F16.ir))
+    v = S.load_at(b, b.add(start, b.mul(s, _I64(32))) if each else start, S.F16.ir)
+    return S.widen_bf16_emit(b, v) if brain else S.widen_emit(b, v)
 
 
 def _bytes(b: Any, p: Any, at: int, s: Any, signed: bool) -> Any:
@@ -161,8 +162,8 @@ def scale(packing: Packing) -> Any:
 
     @op(F32, i64, i64)
     def of_sub_block(b: Any, p: Any, s: Any) -> Any:
-        d = _half(b, p, 0, s, packing.tops > 1)
-        return d if packing.scale == "f16" else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
+        d = _half(b, p, 0, s, packing.tops > 1, packing.scale == "bf16")
+        return d if not packing.scaled else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
 
     return of_sub_block
 

@@ -87,7 +87,7 @@ def quantize(_: str) -> Callable[[int, int], None]:
     MOST = A.LARGEST
 
     @S.inner
-    def factor(top: float) -> float:
+    def factor(top: float) -> Any:
         return S.f32(MOST) / top if top > 0.0 else S.f32(0.0)
 
     @S.inner

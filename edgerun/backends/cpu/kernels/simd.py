@@ -225,6 +225,11 @@ def widen_emit(b: Any, v: Any) -> Any:
     return b.bitcast(b.or_(bits, sign), F32.ir)
 
 
+def widen_bf16_emit(b: Any, v: Any) -> Any:
+    """Emitter: 16 bfloat16 to floats, exactly."""
+    return b.bitcast(b.shl(b.zext(v, I32.ir), constant(I32.ir, 16)), F32.ir)
+
+
 @op(F16, F32)
 def narrow(b: Any, v: Any) -> Any:
     """16 floats to halves, to nearest even; what is too large becomes the largest half, so that 0 * v stays 0."""
@@ -254,7 +259,7 @@ def load_half(b: Any, address: Any) -> Any:
 @op(F32, i64)
 def load_bf16(b: Any, address: Any) -> Any:
     """16 bfloat16 as floats."""
-    return b.bitcast(b.shl(b.zext(load_at(b, address, F16.ir), I32.ir), constant(I32.ir, 16)), F32.ir)
+    return widen_bf16_emit(b, load_at(b, address, F16.ir))
 
 
 _BYTES16 = ir.VectorType(_BYTE, 16)
