@@ -6,14 +6,17 @@ Sixteen rows are interleaved, so that a SIMD lane is a row. One packed block hol
     m       f16 [cols/sub or 1][16]   offset, where offset is "f16" or "f16*u8": as many as there are of d
     scales  u8/s8 [cols/sub][16]      scale of each sub-block, for "f16*u8" and "f16*s8"
     mins    u8 [cols/sub][16]         offset of each sub-block, for offset "f16*u8"
-    planes  for each plane of w bits: [cols/sub][n][64] bytes, n = sub/4 * w/8
+    planes  for each plane of w bits: [cols/span][n][64] bytes, n = span/4 * w/8
 
 A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + column. In a plane of w bits, field f of
-vector v belongs to group f * n + v of its sub-block, so no address depends on anything but the group. Codes of 5 and 6
-bits are a plane of 4 and one of 1 or 2. A weight is
+vector v belongs to group f * n + v of its span, so no address depends on anything but the group. A span is a sub-block, or
+two of 16 columns where the plane has 1 bit: they share a vector. Codes of 3, 5 and 6 bits are two planes, the upper one of 1
+or 2 bits. A weight is
 
     scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
     scale * code + offset       otherwise ("f16*u8": offset = -m * min)
+
+where scale is unit * d, times the scale of the sub-block if it has one; unit is a power of two, so nothing is rounded.
 
 Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a vector per column.
 """
@@ -44,6 +47,7 @@ class Packing:
     offset: Literal["bias", "f16", "f16*u8"] = "bias"
     bias: int = 0
     table: tuple[int, ...] | None = None
+    unit: float = 1.0
 
     @property
     def subs(self) -> int:
@@ -62,14 +66,18 @@ class Packing:
 
     @property
     def planes(self) -> tuple[tuple[int, int, int], ...]:
-        """(bits, vectors per sub-block, byte offset in the block) of each plane of codes, low bits first."""
+        """(bits, vectors per span, byte offset in the block) of each plane of codes, low bits first."""
         at, result = self.codes_at, []
         for bits in _PLANES[self.bits]:
-            vectors = self.sub * bits // 32
-            assert vectors, "a plane fills whole vectors"
+            assert self.span(bits) in (self.sub, 2 * self.sub), "at most two sub-blocks share a vector"
+            vectors = self.span(bits) * bits // 32
             result.append((bits, vectors, at))
-            at += self.subs * vectors * 64
+            at += self.cols // self.span(bits) * vectors * 64
         return tuple(result)
+
+    def span(self, bits: int) -> int:
+        """Columns whose codes lie together in a plane of `bits` bits: a sub-block, or those that share a vector."""
+        return max(self.sub, 32 // bits)
 
     @property
     def heads(self) -> tuple[tuple[str, int, int], ...]:
@@ -178,7 +186,8 @@ def interleave(packing: Packing, heads: Mapping[str, np.ndarray], planes: Sequen
 
 def _lanes(block: np.ndarray, at: int, part: np.ndarray) -> None:
     """Write `part` [rows, n, ...] to uint8 [rows / 16, n, size] from byte `at` on, 16 rows next to each other."""
-    lanes = np.moveaxis(part.reshape(-1, ROWS, *part.shape[1:]), 1, -1)
+    lanes = part.reshape(-1, ROWS, *part.shape[1:])
+    lanes = lanes.transpose(0, *range(2, lanes.ndim), 1)
     room = block[:, :, at : at + lanes[0, 0].nbytes]
     room.view(part.dtype).reshape(lanes.shape)[...] = lanes
 
@@ -194,7 +203,7 @@ def values(packing: Packing, parts: Parts) -> np.ndarray:
     codes = parts.codes if packing.table is None else np.asarray(packing.table, np.int8)[parts.codes]
     x = codes.reshape(*subs, packing.sub).astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):   # a file may say anything: NaN and infinity pass through
-        scale = _products(parts.d, parts.scales, packing.subs // packing.tops)
+        scale = _products(parts.d, parts.scales, packing.subs // packing.tops) * np.float32(packing.unit)
         if packing.offset == "bias":
             if packing.table is None:
                 x -= np.float32(packing.bias)

@@ -3,8 +3,6 @@
 Layout of 110 bytes: hmask[32]: bit b of byte i is the highest bit of weight 32 * b + i | qs[64]: the lower two bits, as in Q2_K |
 scales[12] | d f16. scales: nibble s (the low ones of bytes 0-7, then the high ones) is the lower four bits of scale s; bits
 2 * (s / 4) and above of byte 8 + s % 4 are its upper two. A weight is d * (scale - 32) * (q - 4).
-
-Packed as codes of 4 bits: a plane of one bit would not fill a vector for 16 columns.
 """
 
 from __future__ import annotations
@@ -36,20 +34,10 @@ def codes(blocks: np.ndarray) -> np.ndarray:
 
 
 def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The pairs of bits spread to nibbles, with the high bits between them."""
-    rows, n = blocks.shape[:2]
-    low = pair_words(blocks[..., 32:96]).transpose(2, 3, 4, 0, 1)
-    # Word g of hmask is group g of all 32-column stretches, which are two sub-blocks. The binary digits of g, s g1 g0, are made g1 s g0,
-    # so that once transposed the groups which share a byte's nibbles are four bits apart.
-    high = np.ascontiguousarray(blocks[..., :32].view(U32).reshape(rows, n, 2, 2, 2).transpose(3, 2, 4, 0, 1))
-    transpose_fields(high.reshape(8, rows, n), 1)
-    high = high.reshape(2, 4, rows, n)
-    words = np.empty((2, 4, 2, 2, rows, n), U32)
-    for i in range(4):
-        sub, v = divmod(i, 2)
-        pair, bit = low[:, :, sub] >> 2 * v, high >> i - 2 if i > 2 else high << 2 - i
-        np.bitwise_or(pair & 0x33333333, bit & 0x44444444, out=words[:, :, sub, v])
-    return [words.transpose(4, 5, 0, 1, 2, 3)]
+    """The pairs of bits as in Q2_K; the high bits transposed: word g, bit b of the file is word b, bit g of the packing."""
+    high = np.ascontiguousarray(np.moveaxis(blocks[..., :32].view(U32), -1, 0))
+    transpose_fields(high, 1)
+    return [pair_words(blocks[..., 32:96]), np.moveaxis(high, 0, -1)]
 
 
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
@@ -63,4 +51,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([mask, qs, *scales, fit.d_bytes], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q3_K", 11, 256, 110, Packing(bits=4, cols=256, sub=16, scale="f16*s8", bias=4), codes, encode, heads, planes)
+FORMAT = Format("Q3_K", 11, 256, 110, Packing(bits=3, cols=256, sub=16, scale="f16*s8", bias=4), codes, encode, heads, planes)

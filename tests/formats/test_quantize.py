@@ -7,11 +7,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from format_cases import every_coded, every_format, nmse, weights
+from format_cases import CODEBOOKS, every_written, every_written_coded, nmse, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerun.errors import ModelError
+from edgerun.errors import ModelError, Unsupported
 from edgerun.formats import Format, by_name
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
@@ -59,7 +59,7 @@ def test_float_types_hold_what_floats_hold(name: str) -> None:
         assert np.array_equal(fmt.quantize(x), truth(fmt, x))
 
 
-@every_format
+@every_written
 def test_error_bounds(fmt: Format) -> None:
     x = weights(64, 1024)
     assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= BOUNDS[fmt.name]
@@ -88,13 +88,13 @@ def test_models_trained_for_few_values_stay_as_they_are(name: str, weighed: bool
     assert np.array_equal(fmt.dequantize(fmt.quantize(x, importance)), x)
 
 
-@every_coded
+@every_written_coded
 def test_quantizing_what_is_quantized_changes_little(fmt: Format) -> None:
     x = fmt.dequantize(fmt.quantize(weights(16, 512)))
     assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= BOUNDS[fmt.name] / 3
 
 
-@every_coded
+@every_written_coded
 def test_importance_is_obeyed(fmt: Format) -> None:
     x = weights(32, 1024)
     importance = np.random.default_rng(1).lognormal(0, 1.5, 1024).astype(np.float32)
@@ -106,7 +106,7 @@ def test_importance_is_obeyed(fmt: Format) -> None:
     assert nmse(nothing, x) <= BOUNDS[fmt.name]
 
 
-@every_coded
+@every_written_coded
 @pytest.mark.parametrize("scale", [1e-30, 1e-7, 1e-4, 1.0, 100.0, 60000.0])
 def test_constants_ramps_and_zeros(fmt: Format, scale: float) -> None:
     ramp, least = np.linspace(-1, 1, 256), 1e-3 if fmt.name == "NVFP4" else 1e-6
@@ -118,7 +118,7 @@ def test_constants_ramps_and_zeros(fmt: Format, scale: float) -> None:
         assert np.abs(y - big).max() <= scale * (1.0 if fmt.name in COARSE else 0.2) + least
 
 
-@every_coded
+@every_written_coded
 def test_what_cannot_be_held_is_said(fmt: Format) -> None:
     for value in (np.nan, np.inf, -np.inf, 70000.0):
         x = weights(20, 256)
@@ -129,7 +129,7 @@ def test_what_cannot_be_held_is_said(fmt: Format) -> None:
         fmt.quantize(weights(2, 24))
 
 
-@every_format
+@every_written
 def test_slices_do_not_show(fmt: Format) -> None:
     x = weights(600, 256)
     whole = fmt.quantize(x)
@@ -137,3 +137,9 @@ def test_slices_do_not_show(fmt: Format) -> None:
     assert np.array_equal(whole[-5:], fmt.quantize(x[-5:]))
     assert fmt.quantize(x[:0]).shape == (0, fmt.row_bytes(256))
     assert np.array_equal(fmt.quantize(x[::2, :]), fmt.quantize(np.ascontiguousarray(x[::2])))
+
+
+@pytest.mark.parametrize("fmt", [f for f in CODEBOOKS if not f.encode], ids=lambda f: f.name)
+def test_what_is_only_read_is_said(fmt: Format) -> None:
+    with pytest.raises(Unsupported, match=f"{fmt.name} .*IQ4_XS"):
+        fmt.quantize(weights(2, 256))

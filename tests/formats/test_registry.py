@@ -10,10 +10,11 @@ from edgerun.gguf.types import TENSOR_TYPES, TensorType
 
 MAIN = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"}
 SMALL = {"MXFP4", "NVFP4", "TQ1_0", "TQ2_0", "Q1_0", "Q2_0"}
+CODEBOOKS = {"IQ3_S", "IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_S", "IQ1_M"}
 
 
 def test_the_folder_is_the_registry() -> None:
-    assert {f.name for f in FORMATS} >= MAIN | SMALL
+    assert {f.name for f in FORMATS} >= MAIN | SMALL | CODEBOOKS
     assert all(by_id(f.id) is f and by_name(f.name) is f for f in FORMATS)
     assert all_formats() is all_formats()
 
@@ -30,7 +31,7 @@ def test_numbers_are_those_of_ggml(fmt: Format) -> None:
 
 @every_format
 def test_every_module_draws_its_layout(fmt: Format) -> None:
-    module = __import__(fmt.encode.__module__, fromlist=["__doc__"])
+    module = __import__((fmt.encode or fmt.codes).__module__, fromlist=["__doc__"])
     assert module.FORMAT is fmt
     assert module.__doc__.startswith(f"{fmt.name}: ")
     assert "ggml" in module.__doc__

@@ -32,12 +32,20 @@ def _field(b: Any, v: Any, shift: int, bits: int, up: int) -> Any:
     return b.and_(v, S.constant(U8.ir, mask - 256 if mask > 127 else mask))
 
 
+def _second_half(b: Any, v: Any, s: Any) -> Any:
+    """The upper nibble of each byte moved down where s is odd; what is above it then means nothing."""
+    by = b.trunc(b.shl(b.and_(s, _I64(1)), _I64(2)), _WIDE.element)
+    return b.bitcast(b.lshr(b.bitcast(v, _WIDE), S.splat_of(b, by, _WIDE)), U8.ir)
+
+
 def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     """The u8 codes of each group of 4 columns of sub-block s, one vector after another."""
     planes = []
     for bits, vectors, at in packing.planes:
-        start = b.add(b.add(p, _I64(at)), b.mul(s, _I64(64 * vectors)))
-        planes.append((bits, [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]))
+        shared = packing.span(bits) > packing.sub
+        start = b.add(b.add(p, _I64(at)), b.mul(b.lshr(s, _I64(1)) if shared else s, _I64(64 * vectors)))
+        loaded = [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]
+        planes.append((bits, [_second_half(b, v, s) for v in loaded] if shared else loaded))
     for group in range(packing.sub // 4):
         code, up = None, 0
         for bits, loaded in planes:
@@ -163,6 +171,8 @@ def scale(packing: Packing) -> Any:
     @op(F32, i64, i64)
     def of_sub_block(b: Any, p: Any, s: Any) -> Any:
         d = _half(b, p, 0, s, packing.tops > 1, packing.scale == "bf16")
+        if packing.unit != 1:
+            d = b.fmul(d, S.constant(F32.ir, packing.unit))
         return d if not packing.scaled else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
 
     return of_sub_block

@@ -1,0 +1,47 @@
+"""IQ1_S: 256 weights of about 1.6 bits in 8 sub-blocks of 32, from a codebook of 2048 vectors of 8 (ggml-common.h, block_iq1_s).
+
+Layout of 50 bytes: d f16 | qs[32] | qh u16 [8], one for each sub-block: bits 3k to 3k + 2 stand above qs[4 * sub-block + k] to
+make the index of its vector k; bits 12 to 14 are the scale; bit 15 says that delta is -1/8, not 1/8.
+A weight is d * (2 * scale + 1) * (value + delta), values being -1, 0 and 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerun.formats.bits import F16, U16
+from edgerun.formats.codebook import Vectors
+from edgerun.formats.codebooks import IQ1_S as BOOK
+from edgerun.formats.format import Format
+from edgerun.formats.packing import Packing
+
+TABLE = BOOK.table((-7, 1, 9), (-9, -1, 7))   # eight times a value and its delta
+
+
+def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
+    """The block's scale and those of its sub-blocks."""
+    high = blocks[..., 35::2]
+    return {"d": blocks[..., :2].view(F16)[..., 0], "scales": high >> 3 & 14 | 1}
+
+
+def codes(blocks: np.ndarray) -> np.ndarray:
+    """uint8 [rows, blocks, 50] -> uint8 [rows, cols]."""
+    return BOOK.codes(len(blocks), vectors(blocks))
+
+
+def planes(blocks: np.ndarray) -> list[np.ndarray]:
+    """The codes as the packing wants them."""
+    return BOOK.planes(len(blocks), 32, vectors(blocks))
+
+
+def vectors(blocks: np.ndarray) -> Vectors:
+    """The indices and signs of uint8 [rows, blocks, 50]."""
+    qs = np.ascontiguousarray(blocks[..., 2:34]).reshape(-1, 4)
+    qh = np.ascontiguousarray(blocks[..., 34:]).view(U16).reshape(-1)
+    index = np.stack([(qh >> 3 * k & 7) << 8 | qs[:, k] for k in range(4)])
+    deltas = (qh.view(np.int16) >> 15).view(U16)
+    return Vectors(index, np.stack([deltas, deltas]))
+
+
+_PACKING = Packing(bits=3, cols=256, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8)
+FORMAT = Format("IQ1_S", 19, 256, 50, _PACKING, codes, None, heads, planes)
