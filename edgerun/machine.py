@@ -1,6 +1,7 @@
 """What this machine lets one process use: cores and memory, as the kernel and its control groups say. Knows no model.
 
-Everything is read from /proc and /sys at the moment of asking; a file that is missing or makes no sense sets no limit.
+Everything is read from /proc and /sys at the moment of asking; a file that is missing or makes no sense sets no limit. Where
+there are no such files, `foreign.py` asks the system.
 `root` moves both folders elsewhere (tests, or a look into another container).
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edgerun import foreign
 from edgerun.errors import UsageError
 
 _ROOT = Path("/")
@@ -53,9 +55,9 @@ def threads(asked: int | None = None, root: Path = _ROOT) -> Threads:
         return Threads(limit, reason, f"using {limit} of the {asked} threads asked for: {reason}")
     if asked is not None:
         return Threads(asked, "as asked")
-    fast = _fast_cores(cpus, root)
-    if len(fast) < limit:
-        return Threads(len(fast), f"{_count(len(fast), 'fast physical core')} of {_count(len(cpus), 'logical one')}")
+    fast = (foreign.fast_cores() if root == _ROOT else None) or len(_fast_cores(cpus, root))
+    if fast < limit:
+        return Threads(fast, f"{_count(fast, 'fast physical core')} of {_count(len(cpus), 'logical one')}")
     return Threads(limit, reason)
 
 
@@ -87,6 +89,8 @@ def peak_memory(root: Path = _ROOT) -> int:
     peak = _fields(root / "proc/self/status").get("VmHWM")
     if peak is not None:
         return peak * 1024
+    if (found := foreign.peak_memory()) is not None:
+        return found
     import resource
     import sys
 
@@ -122,7 +126,7 @@ def _affinity(root: Path) -> frozenset[int]:
         return online or frozenset({0})
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
+    return frozenset(range(foreign.cpus() or os.cpu_count() or 1))
 
 
 def _fast_cores(cpus: frozenset[int], root: Path) -> frozenset[int]:
@@ -160,7 +164,8 @@ def _machine_memory(root: Path) -> int:
     kilobytes = info.get("MemAvailable", info.get("MemTotal"))
     if kilobytes is not None:
         return kilobytes * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = foreign.free_memory()
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if free is None else free
 
 
 def _left_in_group(folder: Path) -> int | None:

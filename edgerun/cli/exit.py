@@ -28,7 +28,7 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF
 
 def guard(action: Callable[[], None]) -> int:
     """Do `action` and flush what it printed; the exit code to leave with. Only SIGKILL and its like get past it."""
-    _end_on(signal.SIGTERM, signal.SIGHUP)
+    _end_on(*(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)))
     try:
         try:
             action()

@@ -5,19 +5,24 @@ All else is imported late, so that a Ctrl-C in the first moments is no traceback
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
+
+_OBJECTS = 50_000   # new ones between two searches for garbage
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command in `argv` (default: the arguments of this process) and leave the process with its exit code."""
     try:
+        gc.set_threshold(_OBJECTS)   # a start makes many objects and no garbage: looking for some only delays the first token
         from edgerun.cli import exit
 
         arguments = list(sys.argv[1:] if argv is None else argv)
         code = exit.guard(lambda: dispatch(arguments))
     except KeyboardInterrupt:   # before there was anybody to take care of it
         code = 130
+    gc.freeze()   # and what is left at the end need not be looked through
     sys.exit(code)
 
 

@@ -93,7 +93,25 @@ def _speaks(stream: BinaryIO) -> bool:
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return True
+    if os.name != "posix":   # there select knows nothing but sockets
+        return _pipe_speaks(descriptor)
     return bool(select.select([descriptor], [], [], WAIT)[0])
+
+
+def _pipe_speaks(descriptor: int) -> bool:
+    """The same on Windows: what PeekNamedPipe refuses has ended, or is no pipe."""
+    import ctypes
+    import msvcrt
+    import time
+
+    handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))   # type: ignore[attr-defined,unused-ignore]
+    peek = ctypes.WinDLL("kernel32").PeekNamedPipe   # type: ignore[attr-defined,unused-ignore]
+    waiting, end = ctypes.c_uint32(), time.monotonic() + WAIT
+    while peek(handle, None, 0, None, ctypes.byref(waiting), None) and not waiting.value:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _is_terminal() -> bool:

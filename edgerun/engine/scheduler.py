@@ -15,7 +15,7 @@ from edgerun.backends.executor import Batch
 from edgerun.engine.sequence import Sequence
 
 TARGET = 0.12   # seconds of one step: with the rest of the work around it, Ctrl-C is answered well within 0.3 s
-FIRST = 8       # rows of the first chunk; a multiple of it fills the kernels' tiles
+FIRST = 16      # rows of the first chunk, as most short prompts have no more; a multiple of it fills the kernels' tiles
 GROWTH = 4      # most that one measurement may enlarge a chunk
 
 

@@ -6,8 +6,11 @@ would give SIGBUS.
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +23,9 @@ _KINDS = {
     stat.S_IFBLK: "is a device; name a .gguf file",
     stat.S_IFSOCK: "is a socket; name a .gguf file",
 }
+# Never to wait for a device, never to become its terminal, not for children; bytes as they are. Systems have some of these.
+_FLAGS = functools.reduce(operator.or_, (getattr(os, f"O_{name}", 0) for name in ("NONBLOCK", "NOCTTY", "CLOEXEC", "NOINHERIT", "BINARY")))
+_PIECE = 1 << 22   # bytes at a time where a copy has to be made
 
 
 def shown(text: str, limit: int = 80) -> str:
@@ -37,9 +43,10 @@ class File:
         self.path = path
         self.name = shown(str(path), 1000)
         self.fd = -1
+        self._seeking = threading.Lock()
         try:
             self._require_regular(os.stat(path).st_mode)   # before opening: to open a device can have effects
-            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            self.fd = os.open(path, os.O_RDONLY | _FLAGS)
             status = os.fstat(self.fd)
             self._require_regular(status.st_mode)   # again: it may have been replaced in between
         except OSError as error:
@@ -67,7 +74,7 @@ class File:
         done = 0
         while done < len(buffer):
             try:
-                got = os.preadv(self.fd, [buffer[done:]], offset + done)
+                got = self._read_some(buffer[done:], offset + done)
             except OSError as error:
                 if self.fd < 0:
                     raise ValueError("read of a closed GGUF file") from None
@@ -75,6 +82,16 @@ class File:
             if not got:
                 self._cut(offset + done)
             done += got
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        """Read at `offset`; how many bytes came, 0 at the end of the file."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self.fd, [buffer], offset)
+        with self._seeking:   # Windows: only one thread at a time may move the one position that a file has
+            os.lseek(self.fd, offset, os.SEEK_SET)
+            data = os.read(self.fd, min(len(buffer), _PIECE))
+        buffer[: len(data)] = data
+        return len(data)
 
     def _cut(self, at: int) -> NoReturn:
         raise GGUFError(f"{self.name}: was cut short at byte {at} while in use (it had {self.size} bytes); download it again")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from edgerun.errors import ModelError, ResourceError, SourceError
 from edgerun.hub.catalogue import Catalogue, Entry, HubFile
-from edgerun.hub.hub_source import HubSource
-from edgerun.hub.index_source import IndexSource
 from edgerun.hub.names import shown
 from edgerun.hub.reference import HubReference, NameReference, PathReference, UrlReference, parse
 from edgerun.hub.source import Source, Wish
@@ -54,17 +52,21 @@ def present(ref: str) -> list[Path]:
 
 def entry_of(ref: str) -> Entry | None:
     """The catalogue's entry for `ref`, where it is a name or the hub file of an entry; None otherwise."""
-    reference, catalogue = parse(ref), Catalogue.load()
+    reference = parse(ref)
     if isinstance(reference, NameReference):
-        return catalogue.find(reference.name)
+        return Catalogue.load().find(reference.name)
     if isinstance(reference, HubReference) and reference.file:
         wanted = (reference.repo, reference.file)
-        return next((e for e in catalogue.entries.values() for s in e.sources if (getattr(s, "repo", ""), getattr(s, "file", "")) == wanted), None)
+        return next((e for e in Catalogue.load().entries.values() for s in e.sources if (getattr(s, "repo", ""), getattr(s, "file", "")) == wanted), None)
     return None
 
 
 def _sources(reference: NameReference | HubReference | UrlReference) -> list[Source]:
     """The sources of what was asked for, in the order in which they are tried."""
+    # Here, because a file that is named by its path needs none of them.
+    from edgerun.hub.hub_source import HubSource
+    from edgerun.hub.index_source import IndexSource
+
     if isinstance(reference, HubReference):
         return [HubSource(reference.repo, reference.file, "" if reference.file else reference.want)]
     if isinstance(reference, UrlReference):

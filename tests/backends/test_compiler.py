@@ -90,6 +90,12 @@ def test_a_kernel_that_does_not_compile_is_a_bug_with_the_last_words(scratch: Pa
     assert not list(scratch.iterdir())
 
 
+def test_a_system_without_that_signal(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "signal", object())
+    with pytest.raises(RuntimeError, match="KeyError: 'nonsense'"):
+        list(compile_kernels(["row-nonsense"], choose(), None))
+
+
 @pytest.mark.parametrize(
     ("number", "error", "message"),
     [(signal.SIGKILL, ResourceError, "most likely for want of memory"), (signal.SIGSEGV, RuntimeError, r"exit \[-11\]")],

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import llvmlite
 import pytest
@@ -324,6 +325,31 @@ def test_one_that_hangs_is_not_waited_for_forever(store: KernelStore, compiler: 
     assert store.load(NAMES) == compiler.objects
     assert time.monotonic() - begun >= 0.3
     os.close(fd)
+
+
+def test_the_lock_of_windows(store: KernelStore, compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def locking(fd: int, mode: int, count: int) -> None:
+        tries.append(count)
+        if len(tries) < 3:
+            raise PermissionError
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    entry(store).unlink()
+    assert store.load(NAMES) == compiler.objects
+    assert tries == [1, 1, 1]
+
+
+def test_a_system_without_owners_and_rights(store: KernelStore, compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows: every folder looks as if all could write it, and links are known by an attribute."""
+    monkeypatch.delattr(os, "getuid")
+    store.folder.chmod(0o777)
+    assert store.load(NAMES) == compiler.objects
+    assert compiler.asked == []
+    assert not module._ours(SimpleNamespace(st_file_attributes=0x410))
+    assert module._ours(SimpleNamespace(st_file_attributes=0x10))
 
 
 def test_nobody_else_can_make_this_one_wait(store: KernelStore, compiler: Compiler) -> None:

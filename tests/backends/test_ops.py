@@ -34,8 +34,9 @@ def kernels_of(case: Case, numerics: str, kv: str) -> set[str]:
     needs = cpu.plan(program, tensors, pages=1, max_rows=1, numerics=numerics, kv=kv)
     matrices = [tensors[name] for op in program.ops if isinstance(op, ops.Linear) for name in op.weights]
     scratch, memory = Arena(needs.scratch, "activations"), Arena(needs.kv, "keys and values")
-    weights = Weights(matrices, numerics == "exact", 1, None)
-    return Phases(program, tensors, weights, scratch, memory, frame=0, kind=kv, pages=1, max_rows=1, threads=1, isa=choose()).kernels
+    weights = Weights(matrices, numerics == "exact")
+    phases = Phases(program, tensors, weights, scratch, memory, frame=0, kind=kv, pages=1, max_rows=1, threads=1, isa=choose())
+    return phases.kernels | weights.kernels
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,17 @@ import ctypes
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from suite import MemoryTensor, tensor
 
+from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu import weights as module
+from edgerun.backends.cpu.native import Linked
+from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, kernel_of, matrix_bytes, vector_bytes
 from edgerun.errors import GGUFError
 from edgerun.formats import all_formats, by_name
@@ -23,6 +27,18 @@ def matrix(rows: int, cols: int, fmt: str, name: str = "w") -> MemoryTensor:
     return tensor(name, np.random.default_rng(rows).standard_normal((rows, cols)), fmt)
 
 
+def filled(tensors: list[MemoryTensor], exact: bool, threads: int, progress: Any = None, linked: Linked | None = None) -> Weights:
+    weights = Weights(tensors, exact)
+    weights.load(linked, threads, progress)
+    return weights
+
+
+@pytest.fixture(scope="module")
+def linked(shared_home: Path) -> Linked:
+    isa = isas.choose()
+    return Linked(KernelStore(isa, shared_home / "kernels").load(Weights.kernels), isa)
+
+
 def packed(weights: Weights, name: str = "w") -> np.ndarray:
     """The bytes of a matrix as the kernels find them, 16 rows at a time."""
     m = weights.matrices[name]
@@ -30,33 +46,36 @@ def packed(weights: Weights, name: str = "w") -> np.ndarray:
     return np.frombuffer(ctypes.string_at(m.address, nbytes), np.uint8).reshape(-1, m.block_bytes)
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["native", "numpy"])
 @pytest.mark.parametrize("slices", [1, 1 << 30], ids=["small slices", "one slice"])
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 50])
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_slices_and_threads_make_what_the_format_makes_of_the_whole(monkeypatch: pytest.MonkeyPatch, fmt: str, rows: int, slices: int) -> None:
+def test_slices_and_threads_make_what_the_format_makes_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, linked: Linked, fmt: str, rows: int, slices: int, native: bool
+) -> None:
     monkeypatch.setattr(module, "SLICE", slices)
     w = matrix(rows, max(64, by_name(fmt).block), fmt)
     want = np.zeros((-(-rows // 16), by_name(fmt).packing.nbytes(16, w.shape[1])), np.uint8)
     by_name(fmt).repack(w.read(), want)
-    weights = Weights([w], False, 3, None)
+    weights = filled([w], False, 3, None, linked if native else None)
     np.testing.assert_array_equal(packed(weights), want)
     assert matrix_bytes(w, False) == -(-want.nbytes // 64) * 64
 
 
 @pytest.mark.parametrize("fmt", ["Q4_0", "F16", "F32"])
 @pytest.mark.parametrize("rows", [3, 16, 40])
-def test_exact_weights_are_float32(fmt: str, rows: int) -> None:
+def test_exact_weights_are_float32(linked: Linked, fmt: str, rows: int) -> None:
     w = matrix(rows, 64, fmt)
     values = np.zeros((-(-rows // 16) * 16, 64), np.float32)
     values[:rows] = by_name(fmt).dequantize(w.read())
     want = np.zeros((len(values) // 16, 16 * 64 * 4), np.uint8)
     pack(module.EXACT, Parts(values), want)
-    np.testing.assert_array_equal(packed(Weights([w], True, 2, None)), want)
+    np.testing.assert_array_equal(packed(filled([w], True, 2, None, linked)), want)
 
 
 def test_matrices_lie_apart_and_aligned() -> None:
     tensors = [matrix(5, 32, "Q4_0", "a"), matrix(33, 32, "Q8_0", "b"), matrix(1, 5, "F16", "c")]
-    weights = Weights(tensors, False, 1, None)
+    weights = Weights(tensors, False)
     ends = [(m.address, m.address + m.packing.nbytes(m.rows, m.cols)) for m in weights.matrices.values()]
     assert all(start % 64 == 0 for start, _ in ends)
     assert all(a[1] <= b[0] for a, b in pairwise(ends))
@@ -81,7 +100,7 @@ def test_a_vector_ends_in_zeros_and_is_read_once(n: int, fmt: str) -> None:
             return super().read(start, stop)
 
     t = tensor("v", np.arange(1, n + 1, dtype=np.float32), fmt)
-    counted, weights = Counted("v", t.shape, t.type, t.data), Weights([], False, 1, None)
+    counted, weights = Counted("v", t.shape, t.type, t.data), Weights([], False)
     address = weights.vector(counted)
     assert weights.vector(counted) == address
     assert reads == ["v"]
@@ -117,7 +136,7 @@ def test_an_error_in_reading_stops_all_and_is_raised(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Failing, "reads", 0)
     before = set(threading.enumerate())
     with pytest.raises(type(error)) as raised:
-        Weights([Failing("w", good.shape, good.type, good.data)], False, threads, None)
+        filled([Failing("w", good.shape, good.type, good.data)], False, threads, None)
     assert raised.value is error
     assert Failing.reads <= 20 + threads
     assert set(threading.enumerate()) <= before
@@ -133,12 +152,12 @@ def test_an_error_of_the_progress_line_is_raised_too(monkeypatch: pytest.MonkeyP
             raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        Weights([matrix(1600, 32, "Q8_0")], False, threads, progress)
+        filled([matrix(1600, 32, "Q8_0")], False, threads, progress)
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_progress_counts_every_slice_in_order(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     monkeypatch.setattr(module, "SLICE", 1)
     calls: list[Any] = []
-    Weights([matrix(100, 32, "Q8_0", "a"), matrix(20, 32, "F16", "b")], False, threads, lambda *call: calls.append(call))
+    filled([matrix(100, 32, "Q8_0", "a"), matrix(20, 32, "F16", "b")], False, threads, lambda *call: calls.append(call))
     assert calls == [(i + 1, 9) for i in range(9)]

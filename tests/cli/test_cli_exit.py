@@ -162,3 +162,8 @@ def test_interrupt_while_importing(spawn: Spawn) -> None:
         assert process.stderr
         assert process.wait(10) == 130
         assert process.stderr.read() == b""
+
+
+def test_a_system_without_hangups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGHUP")
+    assert guard(lambda: None) == 0

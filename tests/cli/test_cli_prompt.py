@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,3 +129,18 @@ def test_bytes_that_are_not_utf8(stdin: Stdin, capsys: pytest.CaptureFixture[str
     stdin(b"caf\xe9")
     assert gather(os.fsdecode(b"caf\xe9"), [], None) == "caf\ufffd\ncaf\ufffd"
     assert capsys.readouterr().err == "edgerun: warning: standard input is not UTF-8 at byte 3; what cannot be read is replaced by U+FFFD\n"
+
+
+@pytest.mark.parametrize(("answers", "speaks"), [([(1, 0), (1, 0), (1, 5)], True), ([(0, 0)], True), ([(1, 0)] * 1000, False)], ids=["in time", "no pipe", "silent"])
+def test_a_pipe_of_windows(monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, int]], speaks: bool) -> None:
+    left = iter(answers)
+
+    def peek(handle: Any, buffer: None, size: int, read: None, waiting: Any, rest: None) -> int:
+        found, count = next(left)
+        waiting._obj.value = count
+        return found
+
+    monkeypatch.setattr(prompt, "WAIT", 0.1)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(get_osfhandle=lambda descriptor: 7))
+    monkeypatch.setattr(ctypes, "WinDLL", lambda name: SimpleNamespace(PeekNamedPipe=peek), raising=False)
+    assert prompt._pipe_speaks(0) is speaks

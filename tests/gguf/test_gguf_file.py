@@ -15,6 +15,7 @@ import pytest
 from seeds import every_type, tiny_llama
 
 from edgerun.errors import GGUFError, ModelError
+from edgerun.gguf import file as module
 from edgerun.gguf import open_gguf
 from edgerun.gguf.file import shown
 
@@ -152,6 +153,15 @@ def test_short_reads_are_continued(model: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "preadv", lambda fd, buffers, offset: preadv(fd, [buffers[0][:1000]], offset))
     with open_gguf(model) as opened:
         assert opened.tensors["token_embd.weight"].read().tobytes() in model.read_bytes()
+
+
+def test_a_system_that_reads_where_it_stands(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows, and old versions of macOS."""
+    monkeypatch.delattr(os, "preadv")
+    monkeypatch.setattr(module, "_PIECE", 1000)
+    test_rows(model)
+    test_reads_from_threads(model)
+    test_cut_while_in_use(model)
 
 
 def test_disk_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

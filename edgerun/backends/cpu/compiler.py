@@ -80,7 +80,7 @@ def _compile(names: list[str], isa: Isa, folder: str, errors: IO[bytes]) -> Iter
 
 def _check(codes: list[int], left: set[str], errors: IO[bytes]) -> None:
     """Raise what the ends of the children mean."""
-    if -signal.SIGKILL in codes:
+    if hasattr(signal, "SIGKILL") and -signal.SIGKILL in codes:   # Windows has no such end
         raise ResourceError("the system killed a compiler of kernels, most likely for want of memory; free some and try again")
     if any(codes) or left:
         errors.seek(0)

@@ -81,13 +81,14 @@ class CpuExecutor:
         self._embeddings = [(op, tensors[op.table]) for op in program.ops if isinstance(op, ops.Embed)]
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
-        self._weights = Weights(_matrices(program, tensors), exact, threads, report("weights"))
+        self._weights = Weights(_matrices(program, tensors), exact)
         self._phases = Phases(
             program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"),
             frame=self._frame.ctypes.data, kind=kv, pages=pages, max_rows=max_rows, threads=threads, isa=self.isa,
         )   # fmt: skip
-        linked = Linked(KernelStore(self.isa).load(self._phases.kernels, report("kernels")), self.isa)
+        linked = Linked(KernelStore(self.isa).load(self._phases.kernels | self._weights.kernels, report("kernels")), self.isa)
         self._phases.link(linked.addresses)
+        self._weights.load(linked, threads, report("weights"))
         steps = self._phases.list
         self._table = np.zeros((len(steps), 4), np.int64)
         self._table[:, 0] = [linked.addresses[p.kernel] for p in steps]

@@ -27,6 +27,9 @@ from edgerun.backends.cpu.isa import Isa, target
 
 MAGIC = b"edgerun kernel 1\n"
 PATIENCE = 120.0   # seconds to wait for another process that compiles; it may be stopped or hang
+_REPARSE_POINT = 0x400   # FILE_ATTRIBUTE_REPARSE_POINT
+# No link is followed, no device waited for; bytes as they are. Systems have some of these.
+_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 Progress = Callable[[int, int], None]
 
 
@@ -79,7 +82,7 @@ class KernelStore:
         try:
             for folder in (self.folder.parent, self.folder):
                 info = os.lstat(folder)
-                if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o022:
+                if not stat.S_ISDIR(info.st_mode) or not _ours(info):
                     return False
         except OSError:
             return False
@@ -96,9 +99,9 @@ class KernelStore:
 
     def _bytes(self, name: str) -> bytes:
         """What is in an entry, if it is a file of the user's own."""
-        with contextlib.suppress(OSError), open(os.open(self.folder / f"{name}.o", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with contextlib.suppress(OSError), open(os.open(self.folder / f"{name}.o", os.O_RDONLY | _CAREFUL), "rb") as file:
             info = os.fstat(file.fileno())
-            if stat.S_ISREG(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o022 and info.st_size <= 1 << 24:
+            if stat.S_ISREG(info.st_mode) and _ours(info) and info.st_size <= 1 << 24:
                 return file.read()
         return b""
 
@@ -125,7 +128,7 @@ class KernelStore:
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
         try:
-            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600) if self._usable() else -1
+            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | _CAREFUL, 0o600) if self._usable() else -1
         except OSError:
             fd = -1
         try:
@@ -136,15 +139,35 @@ class KernelStore:
                 os.close(fd)
 
 
+def _ours(info: os.stat_result) -> bool:
+    """Whether nobody else could have written it. Windows tells neither owner nor rights here; a profile's folder is its user's."""
+    if not hasattr(os, "getuid"):
+        return not getattr(info, "st_file_attributes", 0) & _REPARSE_POINT   # a junction, which is a kind of link
+    return info.st_uid == os.getuid() and not info.st_mode & 0o022
+
+
 def _wait_for(fd: int) -> None:
     """Lock a file (-1: none), or give up after a while, and where the file system knows no locks."""
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
-
-        end = time.monotonic() + PATIENCE
+    end = time.monotonic() + PATIENCE
+    with contextlib.suppress(OSError):
         while fd >= 0 and time.monotonic() < end:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock_now(fd)
                 return
             except BlockingIOError:
                 time.sleep(0.1)
+
+
+def _lock_now(fd: int) -> None:
+    """Lock a file until it is closed; BlockingIOError where another process has it."""
+    try:
+        import fcntl
+    except ImportError:   # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)   # type: ignore[attr-defined,unused-ignore]
+        except PermissionError:
+            raise BlockingIOError from None
+    else:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

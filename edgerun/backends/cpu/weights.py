@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.cpu.moves import Moves, moves_of
+from edgerun.backends.cpu.native import Linked
 from edgerun.backends.executor import Tensor
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing, Parts, pack
@@ -38,6 +40,16 @@ class Matrix:
         return self.packing.nbytes(ROWS, self.cols)
 
 
+@dataclass(frozen=True)
+class Job:
+    """Rows start:stop of a tensor, to be packed in `room`, uint8 [row blocks, bytes]."""
+
+    tensor: Tensor
+    room: np.ndarray
+    start: int
+    stop: int
+
+
 def packing_of(tensor: Tensor, exact: bool) -> Packing:
     """The packed form a matrix will have."""
     return EXACT if exact else by_id(tensor.type).packing
@@ -60,21 +72,31 @@ def vector_bytes(tensor: Tensor) -> int:
 
 
 class Weights:
-    """All matrices of a model in one arena, repacked by several threads, and its vectors."""
+    """All matrices of a model in one arena, filled by `load`, and its vectors. kernels: those that `load` wants."""
 
-    def __init__(self, matrices: Iterable[Tensor], exact: bool, threads: int, progress: Callable[[int, int], None] | None) -> None:
+    kernels = frozenset({"repack"})
+
+    def __init__(self, matrices: Iterable[Tensor], exact: bool) -> None:
         tensors = list(matrices)
         self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors), "the weights", huge=True)
         self.matrices: dict[str, Matrix] = {}
         self._vectors: dict[str, np.ndarray] = {}
-        jobs = []
+        self._exact = exact
+        self._jobs: list[Job] = []
         for tensor in tensors:
             (rows, cols), packing = tensor.shape, packing_of(tensor, exact)
             room = self._arena.take(packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
             self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data)
             step = max(1, SLICE // max(1, ROWS * tensor.nbytes // rows)) * ROWS
-            jobs += [(tensor, room, start, min(rows, start + step)) for start in range(0, rows, step)]
-        _work_through(jobs, lambda job: _repack(*job, exact=exact), threads, progress)
+            self._jobs += [Job(tensor, room, start, min(rows, start + step)) for start in range(0, rows, step)]
+
+    def load(self, linked: Linked | None = None, threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read and repack the matrices, once. linked: machine code, without which it is done in NumPy, with the same result."""
+        native = linked.function("repack", 2) if linked else None
+        jobs, self._jobs = self._jobs, []
+        for type_id in {job.tensor.type for job in jobs} if native and not self._exact else ():
+            moves_of(type_id)   # once, before several threads want it
+        _work_through(jobs, lambda job: _repack(job, self._exact, native), threads, progress)
 
     def vector(self, tensor: Tensor) -> int:
         """Address of a tensor's values as float32, followed by zeros up to a multiple of 16."""
@@ -86,16 +108,33 @@ class Weights:
         return self._vectors[tensor.name].ctypes.data
 
 
-def _repack(tensor: Tensor, room: np.ndarray, start: int, stop: int, *, exact: bool) -> None:
-    """Rows start:stop of a tensor into their row blocks."""
-    fmt, raw = by_id(tensor.type), tensor.read(start, stop)
-    out = room[start // ROWS : -(-stop // ROWS)]
-    if not exact:
+def _repack(job: Job, exact: bool, native: Callable[..., int] | None) -> None:
+    """Some rows of a tensor into their row blocks."""
+    fmt, raw = by_id(job.tensor.type), job.tensor.read(job.start, job.stop)
+    out = job.room[job.start // ROWS : -(-job.stop // ROWS)]
+    moves = moves_of(job.tensor.type) if native and not exact else None
+    if exact:
+        values = np.zeros((len(out) * ROWS, job.tensor.shape[1]), np.float32)
+        values[: len(raw)] = fmt.dequantize(raw)
+        pack(EXACT, Parts(values), out)
+    elif native and moves and job.tensor.shape[1] % moves.cols == 0:
+        _move(raw, out, moves, native)
+    else:
         fmt.repack(raw, out)
-        return
-    values = np.zeros((len(out) * ROWS, tensor.shape[1]), np.float32)
-    values[: stop - start] = fmt.dequantize(raw)
-    pack(EXACT, Parts(values), out)
+
+
+def _move(raw: np.ndarray, out: np.ndarray, moves: Moves, native: Callable[..., int]) -> None:
+    """Repack rows with machine code; those that are missing to a multiple of 16 become zeros."""
+    whole = len(raw) // ROWS
+    parts = [(raw, out[:whole])]
+    if rest := len(raw) % ROWS:
+        padded = np.zeros((ROWS, raw.shape[1]), np.uint8)
+        padded[:rest] = raw[whole * ROWS :]
+        parts.append((padded, out[whole:]))
+    for rows, target in parts:
+        blocks = rows.shape[1] // int(moves.table[0])
+        args = np.array([rows.ctypes.data, rows.shape[1], blocks, target.ctypes.data, moves.table.ctypes.data], np.int64)
+        native(args.ctypes.data, len(target))
 
 
 def _work_through(jobs: list, do: Callable, threads: int, progress: Callable[[int, int], None] | None) -> None:

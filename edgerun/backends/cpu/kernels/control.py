@@ -7,3 +7,4 @@
 
 PHASES, COUNT, CLAIMS, DONES, YIELD, BELL = 0, 1, 2, 3, 4, 8
 PHASE = 32   # bytes of a phase: kernel, arguments, chunks in even epochs, chunks in odd epochs
+MOST_WINDOWS = 32   # of a block in `repack.py`, which stages them on the stack
