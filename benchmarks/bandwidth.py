@@ -1,31 +1,16 @@
 """What this machine reads from memory: the ceiling of decoding, for which every weight is read once per token. Knows no model.
 
-A gibibyte is read over and over by NumPy's bitwise-or, which does nothing to speak of with what it reads. The best pass
-counts: others only show what else the machine was doing. More than a gibibyte of last-level cache would spoil the figure.
+The measuring itself is edgerun's own (`edgerun/backends/cpu/ceilings.py`), the same that `--stats` and `bench` compare with.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
-
-import numpy as np
-
-BYTES = 1 << 30
-PASSES = 8
+from edgerun.backends.cpu.ceilings import ceilings
 
 
-def read_bandwidth(threads: int, nbytes: int = BYTES, passes: int = PASSES) -> float:
-    """Bytes per second that this many threads read together."""
-    words = np.ones(nbytes // 8, np.uint64)
-    parts = np.array_split(words, threads)
-    best = float("inf")
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(passes):
-            begun = perf_counter()
-            list(pool.map(np.bitwise_or.reduce, parts))   # NumPy lets go of the interpreter meanwhile
-            best = min(best, perf_counter() - begun)
-    return words.nbytes / best
+def read_bandwidth(threads: int) -> float:
+    """Bytes per second that this many threads read together, measured now."""
+    return ceilings(threads, fresh=True).read
 
 
 if __name__ == "__main__":

@@ -131,6 +131,16 @@ def memory_plan(ref: Ref, context: int | None = None, *, backend: str = "auto", 
         return blueprint.plan(pages_for(default_context(blueprint.spec.context) if context is None else check_context(context)))
 
 
+def warmup(ref: Ref, *, backend: str = "auto", numerics: str = "fast", kv: str = "f16", progress: Progress | None = None) -> int:
+    """Do ahead what the first `load` of a model on this machine does: fetch it, compile its kernels. How many were compiled.
+
+    OutputError when they cannot be kept; else the errors of `load`.
+    """
+    options, phases = Options(backend, numerics, kv), _Phases(progress)
+    with open_gguf(_resolve(ref, phases)) as file:
+        return Blueprint.of(file, options).warm(phases)
+
+
 class LLM:
     """A loaded model with one text in its memory. Made by `load`; a context manager. One thread at a time.
 
@@ -145,6 +155,7 @@ class LLM:
 
         self.path: Path = blueprint.file.path
         self.spec: Spec = blueprint.spec
+        self.program = blueprint.program
         self.metadata: Metadata = blueprint.file.metadata
         self.context = found.context
         self.plan = found.plan
@@ -330,10 +341,12 @@ class LLM:
     def measure_bandwidth(self) -> float:
         """Measure what this machine reads from memory, in bytes per second, for `stats` of the latest and of later answers.
 
-        Takes about 0.3 s once, and 256 MB for that time.
+        What was measured within a day is taken as it is; else it takes about a second, and a gibibyte for that time.
         """
+        from edgerun.backends.cpu.ceilings import ceilings
+
         if self._read_bandwidth is None:
-            self._read_bandwidth = machine.read_bandwidth(max(self.threads.count, machine.threads().count))
+            self._read_bandwidth = ceilings(max(self.threads.count, machine.threads().count)).read
         self.stats.read_bandwidth = self._read_bandwidth
         return self._read_bandwidth
 
@@ -348,6 +361,8 @@ class LLM:
             "threads_reason": self.threads.reason,
             "memory": dataclasses.asdict(self.plan) | {"total": self.plan.total},
             "sampling": dataclasses.asdict(self.sampling),
+            "load_seconds": self._load_seconds,
+            "compile_seconds": self._compile_seconds,
         }
 
     # ---- life --------------------------------------------------------------------------------------------------------

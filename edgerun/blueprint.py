@@ -72,6 +72,14 @@ class Blueprint:
             self.program, self.file.tensors, pages=pages, max_rows=MAX_ROWS, threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
         )
 
+    def warm(self, progress: Any = None) -> int:
+        """Compile what the model needs on its backend and keep it, without loading it; how many kernels that were."""
+        if not hasattr(self._backend, "warm"):
+            return 0
+        o = self.options
+        compiled: int = self._backend.warm(self.program, self.file.tensors, max_rows=MAX_ROWS, numerics=o.numerics, kv=o.kv, progress=progress)
+        return compiled
+
     @property
     def _backend(self) -> ModuleType:
         return importlib.import_module(f"edgerun.backends.{_BACKENDS[self.options.backend]}")

@@ -8,7 +8,9 @@ there are no such files, `foreign.py` asks the system.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,8 +18,6 @@ from edgerun import foreign
 from edgerun.errors import UsageError
 
 _ROOT = Path("/")
-_BANDWIDTH_BYTES = 256 << 20
-_BANDWIDTH_PASSES = 6
 _UNLIMITED = 1 << 60   # control groups of version 1 write "no limit" as the largest multiple of a page
 
 
@@ -36,6 +36,16 @@ class Memory:
 
     available: int
     reason: str
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One cache of a core: its level, what it holds (Data, Instruction or Unified), bytes, and how many CPUs share it."""
+
+    level: int
+    holds: str
+    size: int
+    shared_by: int
 
 
 def threads(asked: int | None = None, root: Path = _ROOT) -> Threads:
@@ -97,23 +107,39 @@ def peak_memory(root: Path = _ROOT) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def read_bandwidth(threads: int) -> float:
-    """Bytes per second that this many threads read from memory together: the best of a few passes over 256 MB."""
-    from concurrent.futures import ThreadPoolExecutor
-    from time import perf_counter
+def forget_peak_memory(root: Path = _ROOT) -> None:
+    """Have `peak_memory` count from now on; where the kernel does not offer that, it goes on as before."""
+    with suppress(OSError):
+        (root / "proc/self/clear_refs").write_text("5", encoding="ascii")
 
-    import numpy as np
 
-    # Larger than most caches; a small machine must be able to spare it.
-    words = min(_BANDWIDTH_BYTES, memory().available // 4) // 8 // threads
-    parts = [np.ones(max(words, 1), np.int64) for _ in range(threads)]
-    best = float("inf")
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(_BANDWIDTH_PASSES):
-            begun = perf_counter()
-            list(pool.map(np.bitwise_or.reduce, parts))   # NumPy lets go of the interpreter meanwhile
-            best = min(best, perf_counter() - begun)
-    return sum(part.nbytes for part in parts) / best
+def cpu_name(root: Path = _ROOT) -> str:
+    """The processor as the system calls it, in one line; empty when it does not."""
+    rows = (line.partition(":") for line in _text(root / "proc/cpuinfo").splitlines())
+    names = {key.strip(): value.strip() for key, _, value in rows}
+    return " ".join((names.get("model name") or names.get("Hardware") or platform.processor()).split())[:120]
+
+
+def caches(root: Path = _ROOT) -> list[Cache]:
+    """The caches of the first CPU this process may run on, smallest first; none where /sys does not tell."""
+    found = []
+    for folder in sorted((root / f"sys/devices/system/cpu/cpu{min(cores(root))}/cache").glob("index*")):
+        level, size = _integer(_text(folder / "level")), _bytes(_text(folder / "size"))
+        if level and size:
+            shared = _cpu_list(_text(folder / "shared_cpu_list"))
+            found.append(Cache(level, _text(folder / "type")[:20], size, max(1, len(shared))))
+    return sorted(found, key=lambda cache: (cache.level, cache.holds))
+
+
+def huge_pages(root: Path = _ROOT) -> str:
+    """When the kernel gives huge pages: always, madvise (where a program asks, as edgerun does) or never; empty when it does not say."""
+    _, _, chosen = _text(root / "sys/kernel/mm/transparent_hugepage/enabled").partition("[")
+    return chosen.partition("]")[0][:20]
+
+
+def cores(root: Path = _ROOT) -> frozenset[int]:
+    """The CPUs this process may run on."""
+    return _affinity(root)
 
 
 # ---- cores ----------------------------------------------------------------------------------------------------------
@@ -234,6 +260,13 @@ def _text(path: Path) -> str:
 
 def _integer(text: str) -> int | None:
     return int(text) if text.isdecimal() else None
+
+
+def _bytes(text: str) -> int | None:
+    """A size such as 48K."""
+    unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:])
+    number = _integer(text[:-1] if unit else text)
+    return number * (unit or 1) if number is not None else None
 
 
 def _fields(path: Path) -> dict[str, int]:

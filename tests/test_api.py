@@ -12,6 +12,7 @@ import pytest
 
 import edgerun
 from edgerun import LLM, api, machine
+from edgerun.backends.cpu.ceilings import Ceilings
 from edgerun.engine.fit import RESERVE
 from edgerun.engine.stats import Stats
 from edgerun.errors import EdgerunError, ModelError, ResourceError, TokenizerError, UsageError
@@ -269,7 +270,8 @@ def test_describe_is_json() -> None:
 
 
 def test_bandwidth_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_BANDWIDTH_BYTES", 1 << 20)
+    measured_now = iter([Ceilings(2, "portable", 20e9, 1e9)])
+    monkeypatch.setattr("edgerun.backends.cpu.ceilings.ceilings", lambda threads: next(measured_now))
     with tiny() as llm:
         list(llm.generate("Hello", max_tokens=3, temperature=0.0))
         measured = llm.measure_bandwidth()

@@ -163,6 +163,33 @@ def test_peak_memory(tmp_path: Path) -> None:
     assert machine.peak_memory(tmp_path / "nowhere") > 1 << 20
 
 
-def test_read_bandwidth(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_BANDWIDTH_BYTES", 4 << 20)
-    assert 1e8 < machine.read_bandwidth(2) < 1e13
+def test_peak_memory_can_begin_anew(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"proc/self/clear_refs": ""})
+    machine.forget_peak_memory(root)
+    assert (root / "proc/self/clear_refs").read_text() == "5"
+    machine.forget_peak_memory(tmp_path / "nowhere")
+
+
+# ---- what the CPU is -------------------------------------------------------------------------------------------------
+
+
+def test_the_processor_and_its_caches(tmp_path: Path) -> None:
+    cache = "sys/devices/system/cpu/cpu2/cache"
+    root = tree(tmp_path, {
+        "proc/cpuinfo": "processor\t: 0\nmodel name\t: A  Fast\tCPU\n\nprocessor\t: 1\nmodel name\t: A  Fast\tCPU\n",
+        "sys/devices/system/cpu/online": "2-5",
+        f"{cache}/index0/level": "1", f"{cache}/index0/type": "Data", f"{cache}/index0/size": "48K", f"{cache}/index0/shared_cpu_list": "2",
+        f"{cache}/index3/level": "3", f"{cache}/index3/type": "Unified", f"{cache}/index3/size": "32M", f"{cache}/index3/shared_cpu_list": "2-5",
+        f"{cache}/index4/level": "4", f"{cache}/index4/size": "lots",
+        "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never",
+    })  # fmt: skip
+    assert machine.cpu_name(root) == "A Fast CPU"
+    assert machine.cores(root) == {2, 3, 4, 5}
+    assert machine.caches(root) == [machine.Cache(1, "Data", 48 << 10, 1), machine.Cache(3, "Unified", 32 << 20, 4)]
+    assert machine.huge_pages(root) == "madvise"
+
+
+def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
+    assert machine.caches(tmp_path) == []
+    assert machine.huge_pages(tmp_path) == ""
+    assert "\n" not in machine.cpu_name(tmp_path)

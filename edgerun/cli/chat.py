@@ -12,7 +12,7 @@ from edgerun.cli.conversation import Conversation
 from edgerun.cli.editor import Editor, open_editor
 from edgerun.cli.exit import warn
 from edgerun.cli.figures import figures
-from edgerun.cli.loading import Warnings, default_model, loaded
+from edgerun.cli.loading import Warnings, default_model, loaded, measure_bandwidth
 from edgerun.cli.terminal import AnswerText, status
 from edgerun.errors import EdgerunError
 
@@ -101,7 +101,7 @@ class Chat:
         if self.stats is None:
             say("nothing was answered yet")
         else:
-            self.llm.measure_bandwidth()
+            measure_bandwidth(self.llm)
             say(figures(self.stats))
 
     def _take(self, line: str) -> None:

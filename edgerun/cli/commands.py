@@ -11,5 +11,8 @@ COMMANDS = {
     "show": "Show what is in a model file.",
     "rm": "Remove models from this machine.",
     "path": "Print where a model file is.",
+    "bench": "Measure how fast models run here.",
+    "doctor": "Tell what this machine offers and what limits a model on it.",
+    "warmup": "Do ahead what the first run of a model does.",
 }
 PROGRAM = "edgerun"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgerun.cli.exit import warn
 from edgerun.cli.terminal import Advance, status, transfer
@@ -18,12 +18,21 @@ _LINES = {"kernels": ("compiling kernels, once for this machine:", 0.0), "weight
 
 
 @contextmanager
-def loaded(name: str, context: int | None = None, threads: int | None = None, quiet: bool = False) -> Iterator[LLM]:
-    """The model `name`, fetched if it is not here. context: 0 or None for its own. quiet: show nothing."""
+def loaded(name: str, context: int | None = None, threads: int | None = None, quiet: bool = False, **more: Any) -> Iterator[LLM]:
+    """The model `name`, fetched if it is not here. context: 0 or None for its own. quiet: show nothing. more: as for `edgerun.load`."""
     # NumPy's linear algebra is not used, but its threads would spin through the start: a tenth of a second of CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import edgerun
 
+    with phases(name, quiet) as progress:
+        llm = edgerun.load(name, context=context or None, threads=threads, progress=progress, **more)
+    with llm:
+        yield llm
+
+
+@contextmanager
+def phases(name: str, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """What to call while a model is fetched, compiled or read: a line on a terminal for each."""
     with ExitStack() as drawn:
         lines: dict[str, Advance] = {}
 
@@ -32,9 +41,14 @@ def loaded(name: str, context: int | None = None, threads: int | None = None, qu
                 lines[what] = drawn.enter_context(transfer(name, not quiet) if what == "download" else status(*_LINES[what], wanted=not quiet))
             lines[what](done, of)
 
-        llm = edgerun.load(name, context=context or None, threads=threads, progress=progress)
-    with llm:
-        yield llm
+        yield progress
+
+
+def measure_bandwidth(llm: LLM, quiet: bool = False) -> None:
+    """Have the figures of `llm` say what this machine reads from memory; a second or more, unless it was measured within a day."""
+    with status("measuring this machine", 0.3, wanted=not quiet) as advance:
+        advance(0, None)
+        llm.measure_bandwidth()
 
 
 class Warnings:

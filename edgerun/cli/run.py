@@ -10,7 +10,7 @@ import typer
 
 from edgerun.cli import options as o
 from edgerun.cli.figures import figures
-from edgerun.cli.loading import Warnings, default_model, loaded
+from edgerun.cli.loading import Warnings, default_model, loaded, measure_bandwidth
 from edgerun.cli.prompt import gather
 from edgerun.cli.terminal import status
 from edgerun.cli.writer import writer_for
@@ -59,5 +59,5 @@ def command(
         for piece in answer:
             writer.write(piece, piece.kind)
         if stats:
-            llm.measure_bandwidth()
+            measure_bandwidth(llm, quiet)
         writer.end(answer.reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,8 +54,7 @@ class Stats:
 
     def percentile(self, percent: float) -> float:
         """The smallest gap that at least `percent` of the gaps do not exceed (nearest rank); 0 without any."""
-        gaps = sorted(self.token_seconds)
-        return gaps[max(0, -int(-len(gaps) * percent // 100) - 1)] if gaps else 0.0
+        return percentile(self.token_seconds, percent)
 
     @property
     def bandwidth_share(self) -> float | None:
@@ -68,6 +68,12 @@ class Stats:
         plain = {name: value for name, value in vars(self).items() if name != "token_seconds"}
         derived = ("prefill_tokens_per_second", "decode_tokens_per_second", "p50", "p95", "bandwidth_share")
         return plain | {name: getattr(self, name) for name in derived}
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    """The smallest of the values that at least `percent` of them do not exceed (nearest rank); 0 without any."""
+    ranked = sorted(values)
+    return ranked[max(0, -int(-len(ranked) * percent // 100) - 1)] if ranked else 0.0
 
 
 def _rate(count: int, seconds: float) -> float:

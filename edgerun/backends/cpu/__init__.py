@@ -1,14 +1,18 @@
-"""The CPU backend: Numba kernels over LLVM vectors, stored as machine code. `compile` makes an executor, `plan` its memory."""
+"""The CPU backend: Numba kernels over LLVM vectors, stored as machine code.
+
+`compile` makes an executor, `plan` says what memory it takes, `warm` compiles its kernels ahead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from edgerun.backends.cpu.ahead import warm
 from edgerun.backends.cpu.executor import CpuExecutor, plan
 from edgerun.backends.executor import Tensor
 from edgerun.graph.program import Program
 
-__all__ = ["compile", "plan"]
+__all__ = ["compile", "plan", "warm"]
 
 
 def compile(

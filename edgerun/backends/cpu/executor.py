@@ -61,6 +61,18 @@ def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_row
     )
 
 
+def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> set[str]:
+    """Names of the kernels that `compile` will need. No weight is read, and no memory touched."""
+    needs = plan(program, tensors, pages=1, max_rows=max_rows, numerics=numerics, kv=kv)
+    frame = np.zeros(F.WORDS, np.int64)
+    weights = Weights(_matrices(program, tensors), numerics == "exact", read=False)
+    phases = Phases(
+        program, tensors, weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"),
+        frame=frame.ctypes.data, kind=kv, pages=1, max_rows=max_rows, threads=1, isa=isas.choose(),
+    )   # fmt: skip
+    return phases.kernels | weights.kernels
+
+
 class CpuExecutor:
     """See `backends/executor.Executor`. Not for several threads at once."""
 

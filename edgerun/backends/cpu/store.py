@@ -24,6 +24,7 @@ from edgerun import config
 from edgerun.backends.cpu import elf
 from edgerun.backends.cpu.compiler import compile_kernels
 from edgerun.backends.cpu.isa import Isa, target
+from edgerun.backends.cpu.sweep import mark_used, sweep
 
 MAGIC = b"edgerun kernel 1\n"
 PATIENCE = 120.0   # seconds to wait for another process that compiles; it may be stopped or hang
@@ -62,8 +63,9 @@ class KernelStore:
         wanted = sorted(set(names))
         found = {name: entry for name in wanted if (entry := self._read(name))}
         if len(found) == len(wanted):
+            mark_used(self.folder)
             return found
-        with self._lock():
+        with self._lock(lambda: progress and progress(len(wanted) - len(self.missing(wanted)), len(wanted))):
             found.update({name: entry for name in wanted if name not in found and (entry := self._read(name))})
             missing = [name for name in wanted if name not in found]
             for name, symbol, code in compile_kernels(missing, self.isa, progress) if missing else ():
@@ -71,7 +73,13 @@ class KernelStore:
                     raise RuntimeError(f"kernel {name} for {self.isa.name} refers to something outside itself")
                 found[name] = symbol, code
                 self._write(name, symbol.encode() + b"\0" + code)
+            if missing and self._usable():
+                sweep(self.folder.parent, self.folder)
         return found
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of the kernels that are not kept, or not in a state to be used."""
+        return [name for name in sorted(set(names)) if not self._read(name)]
 
     def _digest(self, name: str, payload: bytes) -> bytes:
         """An entry is good in its own place only: another kernel's code, or another target's, is none of this one's."""
@@ -121,8 +129,8 @@ class KernelStore:
                 raise
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One process compiles while others wait; without a usable folder everybody compiles for himself."""
+    def _lock(self, waiting: Callable[[], object]) -> Iterator[None]:
+        """One process compiles while others wait, and call `waiting` now and then; without a usable folder everybody compiles for himself."""
         with contextlib.suppress(OSError):
             self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
             for folder in (self.folder.parent, self.folder):
@@ -132,7 +140,7 @@ class KernelStore:
         except OSError:
             fd = -1
         try:
-            _wait_for(fd)
+            _wait_for(fd, waiting)
             yield
         finally:
             if fd >= 0:
@@ -146,8 +154,8 @@ def _ours(info: os.stat_result) -> bool:
     return info.st_uid == os.getuid() and not info.st_mode & 0o022
 
 
-def _wait_for(fd: int) -> None:
-    """Lock a file (-1: none), or give up after a while, and where the file system knows no locks."""
+def _wait_for(fd: int, waiting: Callable[[], object]) -> None:
+    """Lock a file (-1: none), calling `waiting` meanwhile, or give up after a while, and where the file system knows no locks."""
     end = time.monotonic() + PATIENCE
     with contextlib.suppress(OSError):
         while fd >= 0 and time.monotonic() < end:
@@ -155,6 +163,7 @@ def _wait_for(fd: int) -> None:
                 _lock_now(fd)
                 return
             except BlockingIOError:
+                waiting()
                 time.sleep(0.1)
 
 

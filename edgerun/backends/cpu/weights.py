@@ -72,11 +72,15 @@ def vector_bytes(tensor: Tensor) -> int:
 
 
 class Weights:
-    """All matrices of a model in one arena, filled by `load`, and its vectors. kernels: those that `load` wants."""
+    """All matrices of a model in one arena, filled by `load`, and its vectors. kernels: those that `load` wants.
+
+    read: False where only addresses are wanted: vectors stay empty.
+    """
 
     kernels = frozenset({"repack"})
 
-    def __init__(self, matrices: Iterable[Tensor], exact: bool) -> None:
+    def __init__(self, matrices: Iterable[Tensor], exact: bool, read: bool = True) -> None:
+        self._read = read
         tensors = list(matrices)
         self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors), "the weights", huge=True)
         self.matrices: dict[str, Matrix] = {}
@@ -100,6 +104,8 @@ class Weights:
 
     def vector(self, tensor: Tensor) -> int:
         """Address of a tensor's values as float32, followed by zeros up to a multiple of 16."""
+        if not self._read:
+            return 0
         if tensor.name not in self._vectors:
             x = by_id(tensor.type).dequantize(tensor.read()).reshape(-1)
             room = np.zeros(vector_bytes(tensor) // 4, np.float32)

@@ -1,0 +1,57 @@
+"""What a test has to move and to multiply, counted from the program. Knows no clock and no machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgerun.backends.executor import PAGE, MemoryPlan
+from edgerun.bench.grammar import Case
+from edgerun.graph import ops
+from edgerun.graph.program import Cache, Program
+
+
+@dataclass(frozen=True)
+class Work:
+    """weights: bytes of weights that every step reads; body: multiplications of matrices per row; head: per row of logits;
+    memory: (bytes per position, window) of each layer's keys and values.
+
+    Attention multiplies floats, so it is not among the multiplications: these are what integer instructions do.
+    """
+
+    weights: int
+    body: int
+    head: int
+    memory: tuple[tuple[float, int | None], ...]
+
+    @classmethod
+    def of(cls, program: Program, plan: MemoryPlan, pages: int) -> Work:
+        """That of a program with a memory plan for so many pages."""
+        body = head = 0
+        selected = False
+        for op in program.ops:
+            selected = selected or isinstance(op, ops.Select)
+            if isinstance(op, ops.Linear):
+                macs = op.x.width * op.out.width
+                head, body = (head + macs, body) if selected else (head, body + macs)
+        floats = sum(_floats(cache) for cache in program.caches)
+        each = plan.kv / (pages * PAGE * floats) if floats and pages else 0.0
+        return cls(plan.weights, body, head, tuple((each * _floats(cache), cache.window) for cache in program.caches))
+
+    def macs(self, case: Case) -> int:
+        """Multiplications of a test: logits are made for the last row of a prompt and for every token after it."""
+        return self.body * case.tokens + self.head * (bool(case.prompt) + case.gen)
+
+    def nbytes(self, case: Case, rows: int) -> float:
+        """Bytes a test reads, with so many rows of prompt per step: weights once per step, keys and values once per step."""
+        ends = [case.depth + min(at + rows, case.prompt) for at in range(0, case.prompt, rows)]
+        ends += range(case.depth + case.prompt + 1, case.depth + case.tokens + 1)
+        return len(ends) * self.weights + sum(size * sum(min(end, window or end) for end in ends) for size, window in self.memory)
+
+    def token_bytes(self, depth: int) -> float:
+        """Bytes that one token reads behind so many others."""
+        return self.nbytes(Case(0, 1, depth), 1)
+
+
+def _floats(cache: Cache) -> int:
+    """Numbers per position."""
+    return cache.kv_heads * (cache.key_width + cache.value_width)
