@@ -2,7 +2,8 @@
 
     EDGERUN_HOME    everything edgerun keeps; default $XDG_CACHE_HOME/edgerun or ~/.cache/edgerun
     EDGERUN_DEBUG   1: show tracebacks
-    EDGERUN_ISA     avx512vnni | avx2 | portable: which kernels the CPU backend uses; default the best one
+    EDGERUN_ISA     which kernels the CPU backend uses: amx | avx512vnni | avxvnni | avx2 on x86-64, neoni8mm | neon on ARM, portable
+                    anywhere; default the best one that this CPU can run
 """
 
 from __future__ import annotations

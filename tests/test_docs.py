@@ -37,12 +37,12 @@ def test_line_counts_are_about_right() -> None:
     assert not {path: lines[path] for path, stated in rows if abs(lines[path] - int(stated)) > max(10, lines[path] // 6)}
 
 
-def test_the_road_of_a_token_is_about_a_thousand_lines() -> None:
+def test_the_road_of_a_token_is_about_1200_lines() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     road = re.findall(r"\| `(edgerun/[\w/]+\.py)` \|", page[page.index("**once per token**") :])
     assert road[0].endswith("session.py")
     assert road[-1].endswith("dot.py")
-    assert sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in road) < 1200
+    assert sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in road) < 1300
 
 
 def test_the_readme_names_every_format() -> None:

@@ -1,21 +1,26 @@
-"""Child process of `test_kernels_isa.py`: prints the assembly of one product, as compiled for the target in the environment."""
+"""Child process of `test_kernels_isa.py`: prints the assembly of products, for one token where that shows them, as compiled for a triple and for the
+target in the environment.
+
+    python assembly.py TRIPLE FORMAT...
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
-from numba.core.codegen import CPUCodeLibrary
-
-from edgerun.backends.cpu.kernels import activations, product, simd
-from edgerun.backends.cpu.kernels.compiled import compile_object
-from edgerun.backends.cpu.kernels.tile import TileOps
-from edgerun.formats import by_name
+from cross import pretend
 
 
 def sums_of(fmt: str) -> Callable[[int, int], None]:
-    """Kernel: the sums of one block of rows for one token. args: weights, activations, their scales, their sums, result."""
+    """Kernel: the sums of one block of rows for one token. args: weights, activations, their scales, their sums, result.
+    With AMX the whole product: its tiles are for 16 tokens."""
+    from edgerun.backends.cpu.kernels import activations, product, simd
+    from edgerun.backends.cpu.kernels.tile import TileOps
+    from edgerun.formats import by_name
+
+    if simd.ISA == "amx":
+        return product.build(fmt)
     sums, store = product.stretch(by_name(fmt).packing, 1, activations.PLAIN), TileOps(1).store
 
     def kernel(args: int, blocks: int) -> None:
@@ -25,17 +30,12 @@ def sums_of(fmt: str) -> Callable[[int, int], None]:
 
 
 def main() -> None:
-    """Arguments: the formats."""
-    get_object = CPUCodeLibrary._get_compiled_object
-
-    def shown(library: Any) -> bytes:
-        print(library.get_asm_str())
-        return get_object(library)
-
-    CPUCodeLibrary._get_compiled_object = shown   # type: ignore[method-assign]
-    for fmt in sys.argv[1:]:
+    """Compile and print."""
+    triple, *formats = sys.argv[1:]
+    compile_for = pretend(triple)
+    for fmt in formats:
         print("#", fmt)
-        compile_object(sums_of(fmt), fmt, 2, False)
+        print(compile_for(sums_of(fmt), fmt, 2, False)[2])
 
 
 if __name__ == "__main__":

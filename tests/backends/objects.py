@@ -13,13 +13,13 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 SIGNATURE = ir.FunctionType(I32, [I64] * 4)
 
 
-def assemble(source: str) -> bytes:
-    """A relocatable object from LLVM assembly."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+def assemble(source: str, triple: str | None = None) -> bytes:
+    """A relocatable object from LLVM assembly, for this machine or another."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple or llvm.get_process_triple()).create_target_machine(jit=True)
     module = llvm.parse_assembly(source)
-    module.triple = llvm.get_process_triple()
+    module.triple = triple or llvm.get_process_triple()
     module.verify()
     return machine.emit_object(module)
 

@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from edgerun.backends.cpu import compiler, elf
+from edgerun.backends.cpu import compiler, objectcode
 from edgerun.backends.cpu.compiler import compile_kernels, environment
 from edgerun.backends.cpu.isa import PORTABLE, choose, target
 from edgerun.errors import ResourceError
@@ -53,7 +53,7 @@ def test_kernels_come_with_symbol_and_object(scratch: Path, children: list[subpr
     for name, (symbol, code) in made.items():
         assert name.replace("-", "_") in symbol
         assert symbol.encode() in code
-        assert elf.harmless(code)
+        assert objectcode.harmless(code)
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert all(child.returncode == 0 for child in children)
     assert not list(scratch.iterdir())
@@ -163,3 +163,27 @@ def test_ctrl_c_leaves_no_child_and_no_file(tmp_path: Path, everyone: bool) -> N
         os.killpg(process.pid, 0)   # nobody is left in its group
     assert not list(scratch.iterdir())
     assert [path.name for path in kernels.rglob("*") if path.is_file()] == ["lock"]
+
+
+def test_a_name_is_written_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children write to one pipe; with PYTHONUNBUFFERED, print would write the end of the line by itself, behind another's name."""
+    from edgerun.backends.cpu.kernels import __main__ as child
+    from edgerun.backends.cpu.kernels import compiled, selftest
+
+    class Pipe:
+        written: ClassVar[list[str]] = []
+
+        def write(self, text: str) -> None:
+            self.written.append(text)
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(selftest, "check", lambda: None)
+    monkeypatch.setattr(compiled, "compile_object", lambda *_: ("symbol", b"code"))
+    monkeypatch.setattr(sys, "argv", ["kernels", str(tmp_path), "run-chain", "run-fan"])
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    child.main()
+    assert Pipe.written == ["run-chain\n", "run-fan\n"]
+    assert (tmp_path / "run-fan.o").read_bytes() == b"symbol\0code"

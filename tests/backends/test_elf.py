@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from objects import assemble
 
-from edgerun.backends.cpu import elf
+from edgerun.backends.cpu import elf, objectcode
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="objects are ELF on Linux only")
 
@@ -31,7 +31,7 @@ def patched(code: bytes, at: int, fmt: str, value: int) -> bytes:
 def test_what_an_object_asks_for(source: str, symbols: set[str], harmless: bool) -> None:
     code = assemble(source)
     assert elf.undefined_symbols(code) - {"_GLOBAL_OFFSET_TABLE_"} == symbols
-    assert elf.harmless(code) is harmless
+    assert objectcode.harmless(code) is harmless
 
 
 def symbol_table(code: bytes) -> int:
@@ -42,27 +42,27 @@ def symbol_table(code: bytes) -> int:
 
 def test_an_object_may_not_hide_its_symbols() -> None:
     code = assemble(SYSTEM)
-    assert not elf.harmless(patched(code, SECTION_COUNT, "<H", 0))   # counted in the first section header instead
-    assert not elf.harmless(patched(code, symbol_table(code) + 4, "<I", 7))   # a table of symbols called a note
+    assert not objectcode.harmless(patched(code, SECTION_COUNT, "<H", 0))   # counted in the first section header instead
+    assert not objectcode.harmless(patched(code, symbol_table(code) + 4, "<I", 7))   # a table of symbols called a note
 
 
 @pytest.mark.parametrize("value", [1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
 def test_offsets_that_lead_nowhere_are_refused(value: int) -> None:
     code = assemble(CLEARS)
     for at in (SECTIONS, symbol_table(code) + 24, symbol_table(code) + 32):   # the sections, the symbols, their length
-        assert not elf.harmless(patched(code, at, "<Q", value)), at
+        assert not objectcode.harmless(patched(code, at, "<Q", value)), at
 
 
 def test_numbers_out_of_range_are_refused() -> None:
     code = assemble(CLEARS)
     for size in (0, 1, 63, 65535):
-        assert not elf.harmless(patched(code, SECTION_SIZE, "<H", size)), size
-    assert not elf.harmless(patched(code, symbol_table(code) + 40, "<I", 65535))   # the section of their names
+        assert not objectcode.harmless(patched(code, SECTION_SIZE, "<H", size)), size
+    assert not objectcode.harmless(patched(code, symbol_table(code) + 40, "<I", 65535))   # the section of their names
 
 
 @pytest.mark.parametrize("code", [b"", b"MZ\x90\0", b"\x7fELF", b"\x7fELF\x01\x01" + bytes(60), b"\x7fELF\x02\x02" + bytes(60), b"\x7fELF\x02\x01" + bytes(58)])
 def test_what_is_no_object_is_refused(code: bytes) -> None:
-    assert not elf.harmless(code)
+    assert not objectcode.harmless(code)
     with pytest.raises(ValueError):
         elf.undefined_symbols(code)
 
@@ -72,5 +72,5 @@ _EVIL = assemble(SYSTEM) if sys.platform.startswith("linux") else b""
 
 @given(st.integers(0, max(0, len(_EVIL) - 1)), st.binary(min_size=1, max_size=8))
 def test_damage_raises_nothing(at: int, noise: bytes) -> None:
-    elf.harmless(_EVIL[:at] + noise + _EVIL[at + len(noise) :])
-    elf.harmless(_EVIL[:at])
+    objectcode.harmless(_EVIL[:at] + noise + _EVIL[at + len(noise) :])
+    objectcode.harmless(_EVIL[:at])

@@ -5,13 +5,14 @@ import platform
 import pytest
 
 from edgerun.backends.cpu import isa as module
-from edgerun.backends.cpu.isa import ALL, AMX, AVX2, AVX512VNNI, PORTABLE, choose, runnable, target
+from edgerun.backends.cpu.isa import AMX, AVX2, AVX512VNNI, AVXVNNI, NEON, NEONI8MM, PORTABLE, choose, runnable, target
 from edgerun.errors import UsageError
 
 HASWELL = "+avx2,+fma,+f16c,-avx512f"
 SKYLAKE = "+avx2,+fma,+f16c,+avx512f,+avx512bw,+avx512vl,+avx512dq,-avx512vnni"
 ICELAKE = SKYLAKE.replace("-avx512vnni", "+avx512vnni")
 SAPPHIRE = ICELAKE + ",+amx-tile,+amx-int8"
+ALDERLAKE = HASWELL + ",+avxvnni"
 
 
 @pytest.fixture
@@ -20,13 +21,16 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     features: str = request.param
     monkeypatch.setattr(module, "host", lambda: ("some-cpu", features))
     monkeypatch.setattr(module, "tiles_permitted", lambda: True)
+    monkeypatch.setattr(module, "MACHINE", "x86_64")
     monkeypatch.delenv("EDGERUN_ISA", raising=False)
     return features
 
 
 @pytest.mark.parametrize(
     ("host", "want"),
-    [("", [PORTABLE]), ("+avx2,-fma", [PORTABLE]), (HASWELL, [AVX2, PORTABLE]), (SKYLAKE, [AVX2, PORTABLE]), (ICELAKE, [AVX512VNNI, AVX2, PORTABLE]), (SAPPHIRE, [AMX, AVX512VNNI, AVX2, PORTABLE])],
+    [("", [PORTABLE]), ("+avx2,-fma", [PORTABLE]), (HASWELL, [AVX2, PORTABLE]), (SKYLAKE, [AVX2, PORTABLE]),
+     (ALDERLAKE, [AVXVNNI, AVX2, PORTABLE]), (ICELAKE + ",+avxvnni", [AVX512VNNI, AVXVNNI, AVX2, PORTABLE]), (ICELAKE, [AVX512VNNI, AVX2, PORTABLE]),
+      (SAPPHIRE, [AMX, AVX512VNNI, AVX2, PORTABLE])],
     indirect=["host"],
 )
 def test_what_a_cpu_can_run_best_first(host: str, want: list[module.Isa]) -> None:
@@ -48,8 +52,21 @@ def test_permission_for_tiles_is_asked_of_linux_alone(monkeypatch: pytest.Monkey
     assert not module.tiles_permitted.__wrapped__()
 
 
-@pytest.mark.parametrize("host", [SAPPHIRE], indirect=True)
-@pytest.mark.parametrize("isa", ALL, ids=lambda isa: isa.name)
+@pytest.mark.parametrize("host", [""], indirect=True)
+@pytest.mark.parametrize(
+    ("system", "want"),
+    [(set(), [PORTABLE]), ({"neon"}, [PORTABLE]), ({"neon", "lse", "dotprod"}, [NEON, PORTABLE]), ({"neon", "lse", "dotprod", "i8mm"}, [NEONI8MM, NEON, PORTABLE])],
+)
+def test_on_arm_the_system_is_asked(host: str, system: set[str], want: list[module.Isa], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.arm, "features", lambda: system)
+    assert runnable() == [PORTABLE]
+    for machine in ("aarch64", "arm64"):
+        monkeypatch.setattr(module, "MACHINE", machine)
+        assert runnable() == want
+
+
+@pytest.mark.parametrize("host", [SAPPHIRE + ",+avxvnni"], indirect=True)
+@pytest.mark.parametrize("isa", [AMX, AVX512VNNI, AVXVNNI, AVX2, PORTABLE], ids=lambda isa: isa.name)
 def test_one_may_be_asked_for(host: str, isa: module.Isa, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGERUN_ISA", isa.name)
     assert choose() == isa
@@ -68,6 +85,8 @@ def test_one_that_is_unknown_or_cannot_run_here_is_refused(host: str, wanted: st
 def test_code_is_generated_for_the_host_or_for_any_machine_of_a_kind(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert target(AVX512VNNI) == ("some-cpu", ICELAKE)
     assert target(AVX2) == ("haswell", "")
+    assert target(AVXVNNI) == ("haswell", "+avxvnni")
+    assert target(NEON) == ("generic", "+lse,+dotprod")
     assert target(PORTABLE)[0] == ("x86-64" if platform.machine() in ("x86_64", "AMD64") else "generic")
 
 

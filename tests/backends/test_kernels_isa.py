@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import subprocess
 import sys
@@ -11,18 +10,21 @@ from pathlib import Path
 import pytest
 
 from edgerun.backends.cpu.compiler import environment
-from edgerun.backends.cpu.isa import ALL, AVX2, AVX512VNNI, PORTABLE, Isa, runnable
+from edgerun.backends.cpu.isa import ALL, AMX, AVX2, AVX512VNNI, AVXVNNI, NEON, NEONI8MM, PORTABLE, Isa, runnable
 
-pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the instructions are those of x86-64")
 FORMATS = ("Q4_0", "Q8_0", "IQ4_NL")
+X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+WIDTH = {AMX: "%zmm", AVX512VNNI: "%zmm", AVXVNNI: "%ymm", AVX2: "%ymm", PORTABLE: "%xmm"}   # what holds the sums
 
 
 @pytest.fixture(scope="module")
 def assembly() -> dict[Isa, dict[str, str]]:
-    """The instructions of one product in each format, one kind of machine beside the other."""
-    child = [sys.executable, "-P", str(Path(__file__).with_name("assembly.py")), *FORMATS]
-    isas = [isa for isa in ALL if isa.cpu or isa in runnable()]
-    children = {isa: subprocess.Popen(child, env=environment(isa), stdout=subprocess.PIPE, text=True) for isa in isas}
+    """The instructions of one product in each format, one kind of machine beside the other; none of them need be here."""
+    child = [sys.executable, str(Path(__file__).with_name("assembly.py"))]
+    isas = {isa: ARM if isa in (NEON, NEONI8MM) else X86 for isa in ALL if (isa.cpu and isa != PORTABLE) or isa in runnable()}
+    if PORTABLE.cpu == "generic":
+        del isas[PORTABLE]   # it has another machine's settings here
+    children = {isa: subprocess.Popen([*child, triple, *FORMATS], env=environment(isa), stdout=subprocess.PIPE, text=True) for isa, triple in isas.items()}
     texts = {isa: child.communicate(timeout=100)[0] for isa, child in children.items()}
     assert all(child.returncode == 0 for child in children.values())
     return {isa: dict(zip(FORMATS, re.split(r"^# \w+$", text, flags=re.MULTILINE)[1:], strict=True)) for isa, text in texts.items()}
@@ -31,6 +33,16 @@ def assembly() -> dict[Isa, dict[str, str]]:
 def count(pattern: str, text: str) -> int:
     """Instructions that match."""
     return len(re.findall(rf"^\s+(?:\{{\w+\}}\s+)?(?:{pattern})", text, re.MULTILINE))
+
+
+@pytest.mark.skipif(AMX not in runnable(), reason="its code is generated for the host, which lacks it")
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_amx_multiplies_tiles_and_lone_tokens_by_vectors(assembly: dict[Isa, dict[str, str]], fmt: str) -> None:
+    code = assembly[AMX][fmt]
+    assert count("ldtilecfg", code) == count("tilerelease", code) == 1
+    assert count("tdpbsud", code) == (2 if fmt == "Q4_0" else 4)   # a tile where weights can be shifted, else one for each half
+    assert count("tileloadd", code) == count("tdpbsud", code) + 2
+    assert count(r"vpdpbusd.*%zmm", code) >= 16
 
 
 @pytest.mark.skipif(AVX512VNNI not in runnable(), reason="its code is generated for the host, which lacks it")
@@ -44,15 +56,38 @@ def test_avx512vnni_multiplies_64_bytes_at_once(assembly: dict[Isa, dict[str, st
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
+def test_avxvnni_multiplies_32_bytes_at_once(assembly: dict[Isa, dict[str, str]], fmt: str) -> None:
+    code = assembly[AVXVNNI][fmt]
+    assert len(re.findall(r"^\s+\{vex\}\s+vpdpbusd\s.*%ymm", code, re.MULTILINE)) >= 16
+    assert count("vpdpbusd", code) == len(re.findall(r"\{vex\}\s+vpdpbusd", code))
+    assert count("vpmaddubsw", code) == 0
+    assert count(r".*(%zmm|%k[0-7]|%[xy]mm(1[6-9]|2\d|3[01]))", code) == 0
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
 def test_avx2_multiplies_32_bytes_at_once(assembly: dict[Isa, dict[str, str]], fmt: str) -> None:
     code = assembly[AVX2][fmt]
     assert count(r"vpmaddubsw.*%ymm", code) >= 16
-    assert count(r"vpmaddwd.*%ymm", code) >= 16
+    assert count(r"vpmaddwd.*%ymm", code) >= (4 if fmt == "Q4_0" else 16)   # pairs of 4-bit codes are added before
+    assert count(r"vpsignb.*%ymm", code) >= (0 if fmt == "Q4_0" else 16)
     assert count(r"vfmadd.*%ymm", code) >= 1
     assert count(r"vcvtph2ps.*%ymm", code) >= 1
     assert count(r".*(%zmm|%k[0-7]|vpdp)", code) == 0
 
 
+@pytest.mark.parametrize("isa", [NEON, NEONI8MM], ids=lambda isa: isa.name)
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_neon_multiplies_16_bytes_at_once(assembly: dict[Isa, dict[str, str]], fmt: str, isa: Isa) -> None:
+    code = assembly[isa][fmt]
+    unsigned = isa == NEONI8MM and fmt != "Q4_0"
+    assert count(r"sdot\s.*\.4s, .*\.16b, .*\.4b\[", code) >= (0 if unsigned else 32)   # four bytes of x picked by the instruction
+    assert count(r"usdot\s.*\.4s, .*\.16b, .*\.4b\[", code) >= (32 if unsigned else 0)
+    assert count("usdot" if isa == NEON else "nothing", code) == 0
+    assert count(r"fcvtl\s", code) >= 1
+    assert count(r"fmla\s.*\.4s", code) >= 1
+
+
+@pytest.mark.skipif(PORTABLE.cpu == "generic", reason="its code is generated for this machine, which is none of x86-64")
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_portable_needs_nothing_beyond_sse2(assembly: dict[Isa, dict[str, str]], fmt: str) -> None:
     code = assembly[PORTABLE][fmt]
@@ -62,13 +97,13 @@ def test_portable_needs_nothing_beyond_sse2(assembly: dict[Isa, dict[str, str]],
 
 
 def test_a_table_is_looked_up_with_a_shuffle_of_bytes(assembly: dict[Isa, dict[str, str]]) -> None:
-    wide = {AVX512VNNI: "%zmm", AVX2: "%ymm"}
-    for isa in assembly.keys() & wide.keys():
-        assert count(rf"vpshufb.*{wide[isa]}", assembly[isa]["IQ4_NL"]) >= 8
-        assert count(rf"vpshufb.*{wide[isa]}", assembly[isa]["Q4_0"]) == 0
+    for isa in assembly.keys() - {PORTABLE}:
+        shuffle = rf"vpshufb.*{WIDTH[isa]}" if isa in WIDTH else r"tbl\s.*\.16b"
+        assert count(shuffle, assembly[isa]["IQ4_NL"]) >= 8
+        assert count(shuffle, assembly[isa]["Q4_0"]) == 0
 
 
 def test_no_code_calls_anything(assembly: dict[Isa, dict[str, str]]) -> None:
     for isa, texts in assembly.items():
         for fmt, code in texts.items():
-            assert not re.findall(r"^\s+callq?\s.*", code, re.MULTILINE), (isa.name, fmt)
+            assert not re.findall(r"^\s+(?:callq?|blr?)\s.*", code, re.MULTILINE), (isa.name, fmt)

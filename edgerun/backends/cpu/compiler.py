@@ -17,7 +17,8 @@ from typing import IO
 
 from edgerun import machine
 from edgerun.backends.cpu.isa import Isa, target
-from edgerun.errors import ResourceError
+from edgerun.backends.cpu.kernels import REFUSED
+from edgerun.errors import EdgerunError, ResourceError
 
 _SECONDS = {"attention": 4.0, "product": 2.0, "product_float": 1.5}   # the rest takes about 0.3
 _MOST = 4   # children at a time: each takes 200 MB
@@ -26,7 +27,8 @@ _MOST = 4   # children at a time: each takes 200 MB
 def compile_kernels(names: list[str], isa: Isa, progress: Callable[[int, int], None] | None) -> Iterator[tuple[str, str, bytes]]:
     """(name, symbol, object code) of each kernel as it is ready.
 
-    ResourceError without memory or a temporary folder; Numba failing is a bug: RuntimeError with its last words.
+    ResourceError without memory or a temporary folder; EdgerunError where the ISA fails its own test; Numba failing is a bug:
+    RuntimeError with its last words.
     """
     if progress:
         progress(0, len(names))
@@ -82,8 +84,10 @@ def _check(codes: list[int], left: set[str], errors: IO[bytes]) -> None:
     """Raise what the ends of the children mean."""
     if hasattr(signal, "SIGKILL") and -signal.SIGKILL in codes:   # Windows has no such end
         raise ResourceError("the system killed a compiler of kernels, most likely for want of memory; free some and try again")
+    errors.seek(0)
+    if REFUSED in codes:
+        raise EdgerunError(errors.read()[-1000:].decode(errors="replace").splitlines()[-1])
     if any(codes) or left:
-        errors.seek(0)
         raise RuntimeError(f"compiling kernels failed (exit {codes}): " + errors.read()[-2000:].decode(errors="replace"))
 
 

@@ -1,4 +1,4 @@
-"""Which symbols an object file asks for. Knows ELF64 little-endian (Linux) and, for the rest, only that it is no ELF.
+"""Which symbols an ELF object asks for (64-bit, little-endian; Linux, and LLVM's JIT on Windows). Knows nothing of what may be asked for.
 
 Layout (System V ABI, chapter 4): header e_shoff at 40, e_shentsize at 58, e_shnum at 60; section header: type at 4, offset
 at 24, size at 32, link at 40; symbol of 24 bytes: name u32 | info u8 | other u8 | section u16 | value u64 | size u64.
@@ -7,9 +7,8 @@ at 24, size at 32, link at 40; symbol of 24 bytes: name u32 | info u8 | other u8
 from __future__ import annotations
 
 import struct
-import sys
 
-ALLOWED = frozenset({"memset", "memcpy", "memmove", "_GLOBAL_OFFSET_TABLE_"})
+MAGIC = b"\x7fELF"
 _SYMBOLS = 2   # SHT_SYMTAB
 
 
@@ -21,18 +20,8 @@ def undefined_symbols(code: bytes) -> set[str]:
         raise ValueError(f"not a sound ELF object: {error}") from None
 
 
-def harmless(code: bytes) -> bool:
-    """Whether an object may be linked: it calls nothing but memory functions. Where objects are no ELF it is not looked into."""
-    if not sys.platform.startswith("linux"):
-        return bool(code)
-    try:
-        return undefined_symbols(code) <= ALLOWED
-    except ValueError:
-        return False
-
-
 def _undefined_symbols(code: bytes) -> set[str]:
-    if code[:6] != b"\x7fELF\x02\x01":
+    if code[:6] != MAGIC + b"\x02\x01":
         raise ValueError("not a 64-bit little-endian ELF object")
     start, size, count = struct.unpack_from("<Q", code, 40)[0], *struct.unpack_from("<HH", code, 58)
     sections = [(*struct.unpack_from("<I", code, at + 4), *struct.unpack_from("<QQI", code, at + 24)) for at in range(start, start + size * count, size)]

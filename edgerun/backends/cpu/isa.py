@@ -1,7 +1,7 @@
 """Which instructions the kernels may use on this machine. Knows no kernel; imports neither NumPy nor Numba.
 
 An ISA is a name, the LLVM target that code is generated for, and the two primitives that differ by it (see
-`kernels/simd.py`). Every kernel source serves all of them.
+`kernels/dot.py`). Every kernel source serves all of them.
 """
 
 from __future__ import annotations
@@ -13,25 +13,32 @@ import sys
 from dataclasses import dataclass
 
 from edgerun import config
+from edgerun.backends.cpu import arm
 from edgerun.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Isa:
-    """name; needs: CPU features (LLVM names) without which the code would fault; cpu: LLVM's target, None for the host;
-    activation: bytes of a quantized activation (`kernels/activations.py`)."""
+    """name; needs: CPU features (LLVM names) without which the code would fault; cpu: LLVM's target, None for the host, and
+    features that are used beyond those of that target; activation: bytes of a quantized activation
+    (`kernels/activations.py`)."""
 
     name: str
     needs: tuple[str, ...]
     cpu: str | None
+    features: str = ""
     activation: int = 1
 
 
 AVX512VNNI = Isa("avx512vnni", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), None)
 AMX = Isa("amx", (*AVX512VNNI.needs, "amx-tile", "amx-int8"), None, activation=2)
+AVXVNNI = Isa("avxvnni", ("avx2", "fma", "f16c", "avxvnni"), "haswell", "+avxvnni")
 AVX2 = Isa("avx2", ("avx2", "fma", "f16c"), "haswell")
-PORTABLE = Isa("portable", (), "x86-64" if platform.machine() in ("x86_64", "AMD64") else "generic")
-ALL = (AMX, AVX512VNNI, AVX2, PORTABLE)
+NEONI8MM = Isa("neoni8mm", ("neon", "lse", "dotprod", "i8mm"), "generic", "+lse,+dotprod,+i8mm")
+NEON = Isa("neon", ("neon", "lse", "dotprod"), "generic", "+lse,+dotprod")
+MACHINE = platform.machine().lower()
+PORTABLE = Isa("portable", (), "x86-64" if MACHINE in ("x86_64", "amd64") else "generic")
+ALL = (AMX, AVX512VNNI, AVXVNNI, AVX2, NEONI8MM, NEON, PORTABLE)
 
 
 @functools.cache
@@ -53,7 +60,7 @@ def tiles_permitted() -> bool:
 
 def runnable() -> list[Isa]:
     """The ISAs that this CPU can run, best first."""
-    have = {f[1:] for f in host()[1].split(",") if f.startswith("+")}
+    have = {f[1:] for f in host()[1].split(",") if f.startswith("+")} | (arm.features() if MACHINE in ("aarch64", "arm64") else set())
     return [isa for isa in ALL if have.issuperset(isa.needs) and (isa is not AMX or tiles_permitted())]
 
 
@@ -68,4 +75,4 @@ def choose() -> Isa:
 
 def target(isa: Isa) -> tuple[str, str]:
     """(LLVM cpu name, features) that code for `isa` is generated for."""
-    return host() if isa.cpu is None else (isa.cpu, "")
+    return host() if isa.cpu is None else (isa.cpu, isa.features)

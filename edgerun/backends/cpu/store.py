@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edgerun import config
-from edgerun.backends.cpu import elf
+from edgerun.backends.cpu import objectcode
 from edgerun.backends.cpu.compiler import compile_kernels
 from edgerun.backends.cpu.isa import Isa, target
 from edgerun.backends.cpu.sweep import mark_used, sweep
@@ -69,7 +69,7 @@ class KernelStore:
             found.update({name: entry for name in wanted if name not in found and (entry := self._read(name))})
             missing = [name for name in wanted if name not in found]
             for name, symbol, code in compile_kernels(missing, self.isa, progress) if missing else ():
-                if not elf.harmless(code):
+                if not objectcode.harmless(code):
                     raise RuntimeError(f"kernel {name} for {self.isa.name} refers to something outside itself")
                 found[name] = symbol, code
                 self._write(name, symbol.encode() + b"\0" + code)
@@ -103,7 +103,7 @@ class KernelStore:
         if not data.startswith(MAGIC) or self._digest(name, payload) != digest:
             return None
         symbol, _, code = payload.partition(b"\0")
-        return (symbol.decode(), code) if symbol.isascii() and elf.harmless(code) else None
+        return (symbol.decode(), code) if symbol.isascii() and objectcode.harmless(code) else None
 
     def _bytes(self, name: str) -> bytes:
         """What is in an entry, if it is a file of the user's own."""

@@ -3,3 +3,5 @@ integers; a kernel is named `module` or `module-parameter-...`, and is compiled 
 
 Nothing here is imported on a warm start: the stored machine code is linked without Numba.
 """
+
+REFUSED = 3   # exit status of a compiling process: the ISA fails its own test, and the last line of stderr says how

@@ -10,14 +10,20 @@ import os
 import signal
 import sys
 
+from edgerun.backends.cpu.kernels import REFUSED
+
 SHAPES = {"run-step": (2, False), "run-work": (3, True)}   # number of int64 taken, and whether one is returned
 
 
 def main() -> None:
     """Compile each kernel, write FOLDER/NAME.o as symbol, NUL, object; print its name."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from edgerun.backends.cpu.kernels import selftest
     from edgerun.backends.cpu.kernels.compiled import compile_object
 
+    if fault := selftest.check():
+        print(fault, file=sys.stderr)
+        sys.exit(REFUSED)
     folder, *names = sys.argv[1:]
     for name in names:
         module, *parameters = name.split("-")
@@ -25,7 +31,8 @@ def main() -> None:
         symbol, code = compile_object(build(*parameters), name, *SHAPES.get(name, (2, False)))
         with open(os.path.join(folder, f"{name}.o"), "wb") as file:
             file.write(symbol.encode() + b"\0" + code)
-        print(name, flush=True)
+        sys.stdout.write(f"{name}\n")   # in one piece, even where Python does not buffer: others write to the same pipe
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ while the IR is built, so no address and no branch depends on anything but p and
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -15,7 +16,7 @@ from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import dot
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
-from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast
+from edgerun.backends.cpu.kernels.tile import FLOAT, TileOps, address, broadcast
 from edgerun.formats.packing import Packing
 
 _I64 = ir.IntType(64)
@@ -111,17 +112,18 @@ def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
 
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
-        zero = ir.Constant(S.I32.ir, [0] * 16)
-        highs, lows = [zero] * tile.count, [zero] * tile.count
-        for group, codes in enumerate(_unsigned(b, packing, p, s)):
-            for t in range(tile.count):
-                at = b.add(address(b, x, stride, t), _I64(4 * group))
-                highs[t] = dot.dot4(b, highs[t], codes, broadcast(b, at, INT, S.I32), bits)
-                lows[t] = dot.dot4(b, lows[t], codes, broadcast(b, b.add(at, _I64(32)), INT, S.I32), bits)
+        groups = list(_unsigned(b, packing, p, s))
+
+        def sums(at: Any) -> Any:
+            """Of one half of q."""
+            parts = [dot.dot16(b, groups[i : i + 4], b.add(at, _I64(4 * i)), bits) for i in range(0, len(groups), 4)]
+            return functools.reduce(b.add, parts)
+
         result = ir.Constant(tile.floats.ir, ir.Undefined)
         for t in range(tile.count):
-            step = broadcast(b, address(b, d, d_stride, t), FLOAT, F32)
-            result = b.insert_value(result, b.fmul(b.sitofp(A.joined(b, highs[t], lows[t]), F32.ir), step), t)
+            at, step = address(b, x, stride, t), broadcast(b, address(b, d, d_stride, t), FLOAT, F32)
+            total = b.sitofp(A.joined(b, sums(at), sums(b.add(at, _I64(32)))), F32.ir)
+            result = b.insert_value(result, b.fmul(total, step), t)
         return result
 
     return sub_block
@@ -132,18 +134,14 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
 
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
-        zero = ir.Constant(S.I32.ir, [0] * 16)
-        totals, sums = [None] * tile.count, [zero] * tile.count
-        for group, codes in enumerate(_unsigned(b, packing, p, s)):
-            here = b.add(x, _I64(layout.units * (group // 4) + 4 * (group % 4)))
+        totals: list[Any] = [None] * tile.count
+        groups = list(_unsigned(b, packing, p, s))
+        for i in range(0, len(groups), 4):
+            here, scales = b.add(x, _I64(layout.units * (i // 4))), b.add(d, _I64(layout.floats * (i // 4)))
             for t in range(tile.count):
-                sums[t] = dot.dot4(b, sums[t], codes, broadcast(b, address(b, here, stride, t), INT, S.I32), bits)
-            if group % 4 == 3:
-                for t in range(tile.count):
-                    step = broadcast(b, b.add(address(b, d, d_stride, t), _I64(group // 4 * layout.floats)), FLOAT, F32)
-                    part = b.sitofp(sums[t], F32.ir)
-                    totals[t] = b.fmul(part, step) if totals[t] is None else S.fused(b, part, step, totals[t])
-                sums = [zero] * tile.count
+                part = b.sitofp(dot.dot16(b, groups[i : i + 4], address(b, here, stride, t), bits), F32.ir)
+                step = broadcast(b, address(b, scales, d_stride, t), FLOAT, F32)
+                totals[t] = b.fmul(part, step) if totals[t] is None else S.fused(b, part, step, totals[t])
         result = ir.Constant(tile.floats.ir, ir.Undefined)
         for t, total in enumerate(totals):
             result = b.insert_value(result, total, t)

@@ -1,7 +1,12 @@
-"""The two primitives that differ by ISA: the dot product of four bytes, and the lookup of a byte in a table of 16."""
+"""The two primitives that differ by ISA: the dot products of 16 columns, and the lookup of a byte in a table of 16.
+
+Each ISA has its row in `_DOT16`, and in `_LOOKUP` where it has an instruction for that; `selftest.py` tries both. They take whole
+vectors of 64 bytes; a machine with shorter registers does part after part.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,64 +15,178 @@ from llvmlite import ir
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import I32, U8
 
-_I32, _BYTE = ir.IntType(32), ir.IntType(8)
+_I32, _I64, _BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_ZERO = S.constant(I32.ir, 0)
+
+Emit = Callable[..., Any]
+
+
+def _bytes(n: int) -> Any:
+    return ir.VectorType(_BYTE, n)
+
+
+def _quads(n: int) -> Any:
+    return ir.VectorType(_I32, n)
+
+
+def _by_parts(b: Any, n: int, emit: Emit, *vectors: Any) -> Any:
+    """emit on each of n equal parts of the vectors; the results, joined."""
+
+    def part(v: Any, i: int) -> Any:
+        length = v.type.count // n
+        return S.pick(b, v, list(range(i * length, (i + 1) * length)))
+
+    parts = [emit(*(part(v, i) for v in vectors)) for i in range(n)]
+    while len(parts) > 1:
+        parts = [S.join(b, x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+# --- lookup: (builder, 16 bytes, indices) -> bytes ------------------------------------------------------------------------
+
+
+def _lookup_avx512(b: Any, table: list[int], index: Any) -> Any:
+    return S.invoke(b, "llvm.x86.avx512.pshuf.b.512", U8.ir, ir.Constant(U8.ir, table * 4), index)
+
+
+def _lookup_avx2(b: Any, table: list[int], index: Any) -> Any:
+    both = ir.Constant(_bytes(32), table * 2)
+    return _by_parts(b, 2, lambda i: S.invoke(b, "llvm.x86.avx2.pshuf.b", both.type, both, i), index)
+
+
+def _lookup_neon(b: Any, table: list[int], index: Any) -> Any:
+    one = ir.Constant(_bytes(16), table)
+    return _by_parts(b, 4, lambda i: S.invoke(b, "llvm.aarch64.neon.tbl1.v16i8", one.type, one, i), index)
+
+
+def _lookup_portable(b: Any, table: list[int], index: Any) -> Any:
+    result = S.constant(U8.ir, table[0])
+    for i, value in enumerate(table[1:], 1):
+        result = b.select(b.icmp_unsigned("==", index, S.constant(U8.ir, i)), S.constant(U8.ir, value), result)
+    return result
+
+
+_LOOKUP: dict[str, Emit] = {
+    "amx": _lookup_avx512, "avx512vnni": _lookup_avx512, "avxvnni": _lookup_avx2, "avx2": _lookup_avx2, "neoni8mm": _lookup_neon, "neon": _lookup_neon,
+}  # fmt: skip
 
 
 def lookup(values: tuple[int, ...]) -> Callable[[Any, Any], Any]:
     """Emitter on 64 bytes of indices 0..15: the bytes `values` at them."""
     table = [(v + 128) % 256 - 128 for v in (*values, *[0] * (16 - len(values)))]
-
-    def pick(b: Any, index: Any) -> Any:
-        if S.ISA in ("amx", "avx512vnni"):
-            return S.invoke(b, "llvm.x86.avx512.pshuf.b.512", U8.ir, ir.Constant(U8.ir, table * 4), index)
-        if S.ISA == "avx2":
-            half = ir.VectorType(_BYTE, 32)
-            parts = [S.invoke(b, "llvm.x86.avx2.pshuf.b", half, ir.Constant(half, table * 2), S.pick(b, index, list(range(s, s + 32)))) for s in (0, 32)]
-            return S.join(b, *parts)
-        result = S.constant(U8.ir, table[0])
-        for i, value in enumerate(table[1:], 1):
-            result = b.select(b.icmp_unsigned("==", index, S.constant(U8.ir, i)), S.constant(U8.ir, value), result)
-        return result
-
-    return pick
+    emit = _LOOKUP.get(S.ISA, _lookup_portable)
+    return lambda b, index: emit(b, table, index)
 
 
-def _dot4_avx512vnni(b: Any, acc: Any, codes: Any, x: Any) -> Any:
-    # LLVM 22 takes bytes here and upgrades this older form, with 32-bit operands, by itself.
-    return S.invoke(b, "llvm.x86.avx512.vpdpbusd.512", I32.ir, acc, b.bitcast(codes, I32.ir), x)
+# --- dot16: (builder, codes of 4 groups, address of 16 signed bytes, bits of a code) -> sums of 16 rows ----------------------
 
 
-def _dot4_avx2(b: Any, acc: Any, codes: Any, x: Any) -> Any:
-    """pmaddubsw + pmaddwd on two halves. pmaddubsw saturates beyond 2 * 128 * 127: the high bit of 8-bit codes goes by itself."""
-    words, quads = ir.VectorType(ir.IntType(16), 16), ir.VectorType(_I32, 8)
-    x = b.bitcast(x, U8.ir)
-    parts = []
-    for s in (0, 32):
-        c, y = (S.pick(b, v, list(range(s, s + 32))) for v in (codes, x))
-        pairs = S.invoke(b, "llvm.x86.avx2.pmadd.ub.sw", words, c, y)
-        parts.append(S.invoke(b, "llvm.x86.avx2.pmadd.wd", quads, pairs, S.constant(words, 1)))
-    return b.add(acc, S.join(b, *parts))
+def _fours(b: Any, x: Any, n: int) -> list[Any]:
+    """The bytes at x, four by four, each four n times over."""
+    return [S.splat_of(b, S.load_at(b, b.add(x, _I64(4 * j)), _I32), _quads(n)) for j in range(4)]
 
 
-def _dot4_portable(b: Any, acc: Any, codes: Any, x: Any) -> Any:
-    wide = ir.VectorType(_I32, 64)
-    product = b.mul(b.zext(codes, wide), b.sext(b.bitcast(x, U8.ir), wide))
-    for j in range(4):
-        acc = b.add(acc, S.pick(b, product, list(range(j, 64, 4))))
+def _dot16_avx512(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    # LLVM 22 takes bytes here and upgrades this older form, with 32-bit operands, by itself; so for 256 bits.
+    acc = _ZERO
+    for c, four in zip(codes, _fours(b, x, 16), strict=True):
+        acc = S.invoke(b, "llvm.x86.avx512.vpdpbusd.512", I32.ir, acc, b.bitcast(c, I32.ir), four)
     return acc
 
 
-_DOT4 = {"amx": _dot4_avx512vnni, "avx512vnni": _dot4_avx512vnni, "avx2": _dot4_avx2, "portable": _dot4_portable}
+def _dot16_avxvnni(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    fours, half = _fours(b, x, 8), _quads(8)
+
+    def sums(*parts: Any) -> Any:
+        acc = S.constant(half, 0)
+        for c, four in zip(parts, fours, strict=True):
+            acc = S.invoke(b, "llvm.x86.avx512.vpdpbusd.256", half, acc, b.bitcast(c, half), four)
+        return acc
+
+    return _by_parts(b, 2, sums, *codes)
 
 
-def dot4(b: Any, acc: Any, codes: Any, x: Any, bits: int) -> Any:
-    """acc[i] += sum over j of codes[4i + j] * x[4i + j]; codes unsigned bytes below 2^bits, x signed bytes from -127."""
-    if S.ISA == "avx2" and bits == 8:
-        # 8-bit codes are used with a bias of 128: c = (c & 127) + 128 * (c >> 7), both halves small enough not to saturate.
-        low = b.and_(codes, S.constant(U8.ir, 127))
-        high = b.and_(codes, S.constant(U8.ir, -128))
-        acc = _dot4_avx2(b, acc, low, x)
-        ones = b.and_(b.bitcast(b.lshr(b.bitcast(high, ir.VectorType(ir.IntType(16), 32)), S.constant(ir.VectorType(ir.IntType(16), 32), 7)), U8.ir), S.constant(U8.ir, 1))
-        hundreds = _dot4_avx2(b, S.constant(I32.ir, 0), ones, x)
-        return b.add(acc, b.shl(hundreds, S.constant(I32.ir, 7)))
-    return _DOT4[S.ISA](b, acc, codes, x)
+def _dot16_avx2(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    """pmaddubsw gives pairs, which must stay below 2^15: those of 4 groups fit for codes of 5 bits, of 2 for 6, of 1 for 7.
+
+    8-bit codes c go as c - 128 with their sign given to x, and 128 times the sum of x, the same for each row, goes by itself.
+    """
+    fours = [b.bitcast(four, _bytes(32)) for four in _fours(b, x, 8)]
+    together = {7: 1, 6: 2}.get(bits, 4) if bits < 8 else 1
+    if bits < 8:
+        return _by_parts(b, 2, lambda *parts: _pairs_avx2(b, parts, fours, together), *codes)
+
+    def signed(*parts: Any) -> Any:
+        moved = [b.xor(c, S.constant(c.type, -128)) for c in parts]
+        sizes = [S.invoke(b, "llvm.abs.v32i8", c.type, c, ir.IntType(1)(0)) for c in moved]
+        turned = [S.invoke(b, "llvm.x86.avx2.psign.b", c.type, four, c) for four, c in zip(fours, moved, strict=True)]
+        return b.add(_pairs_avx2(b, sizes, turned, 1), hundreds)
+
+    hundreds = b.shl(_pairs_avx2(b, [S.constant(_bytes(32), 1)] * 4, fours, 4), S.constant(_quads(8), 7))
+    return _by_parts(b, 2, signed, *codes)
+
+
+def _pairs_avx2(b: Any, codes: Any, fours: list[Any], together: int) -> Any:
+    """Sums of products of bytes; products of so many groups go together as 16-bit numbers."""
+    words, total = ir.VectorType(ir.IntType(16), 16), None
+    products = [S.invoke(b, "llvm.x86.avx2.pmadd.ub.sw", words, c, four) for c, four in zip(codes, fours, strict=True)]
+    for i in range(0, 4, together):
+        pairs = functools.reduce(b.add, products[i : i + together])
+        quads = S.invoke(b, "llvm.x86.avx2.pmadd.wd", _quads(8), pairs, S.constant(words, 1))
+        total = quads if total is None else b.add(total, quads)
+    return total
+
+
+def _dot16_neon(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    """sdot takes signed bytes: 8-bit codes c go as c - 128, and 128 times the sum of x, the same for each row, goes by itself."""
+    if bits < 8:
+        return _dots_neon(b, "sdot", codes, x, S.constant(_quads(4), 0))
+    moved = [b.xor(c, S.constant(U8.ir, -128)) for c in codes]
+    fours = S.invoke(b, _NEON.format("sdot"), _quads(4), S.constant(_quads(4), 0), S.load_at(b, x, _bytes(16)), S.constant(_bytes(16), 1))
+    hundreds = b.shl(S.invoke(b, "llvm.vector.reduce.add.v4i32", _I32, fours), _I32(7))
+    return _dots_neon(b, "sdot", moved, x, S.splat_of(b, hundreds, _quads(4)))
+
+
+def _dot16_neoni8mm(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    return _dots_neon(b, "sdot" if bits < 8 else "usdot", codes, x, S.constant(_quads(4), 0))
+
+
+_NEON = "llvm.aarch64.neon.{}.v4i32.v16i8"
+
+
+def _dots_neon(b: Any, name: str, codes: list[Any], x: Any, start: Any) -> Any:
+    """One load of all of x: the instruction picks its four bytes by itself."""
+    bytes16, quads = _bytes(16), _quads(4)
+    loaded = S.load_at(b, x, quads)
+    fours = [b.bitcast(S.pick(b, loaded, [j] * 4), bytes16) for j in range(4)]
+
+    def sums(*parts: Any) -> Any:
+        acc = start
+        for c, four in zip(parts, fours, strict=True):
+            acc = S.invoke(b, _NEON.format(name), quads, acc, c, four)
+        return acc
+
+    return _by_parts(b, 4, sums, *codes)
+
+
+def _dot16_portable(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    wide, acc = _quads(64), _ZERO
+    for c, four in zip(codes, _fours(b, x, 16), strict=True):
+        product = b.mul(b.zext(c, wide), b.sext(b.bitcast(four, U8.ir), wide))
+        for j in range(4):
+            acc = b.add(acc, S.pick(b, product, list(range(j, 64, 4))))
+    return acc
+
+
+_DOT16: dict[str, Emit] = {
+    "amx": _dot16_avx512, "avx512vnni": _dot16_avx512, "avxvnni": _dot16_avxvnni, "avx2": _dot16_avx2, "neoni8mm": _dot16_neoni8mm, "neon": _dot16_neon,
+    "portable": _dot16_portable,
+}  # fmt: skip
+
+
+def dot16(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+    """Emitter: sum i = sum over g < 4, j < 4 of codes[g][4i + j] * x[4g + j], exactly.
+
+    codes: four vectors of unsigned bytes below 2^bits; x: the address of 16 signed bytes from -127.
+    """
+    return _DOT16[S.ISA](b, codes, x, bits)

@@ -1,7 +1,7 @@
 """y = W x for packed integer codes and int8 activations: one driver for every format, for one token and for many.
 
 Decode is bound by memory: each packed byte is used once, with prefetch 2 kB ahead. Prefill is bound by arithmetic: a tile
-of 8 tokens shares each unpacked vector. Tokens left over take smaller tiles, which compute the same bits, as does AMX
+of tokens shares each unpacked vector. Tokens left over take smaller tiles, which compute the same bits, as does AMX
 (`amx.py`).
 """
 
@@ -98,19 +98,19 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
 
 
 def by_vectors(packing: Any) -> Any:
-    """Whole groups of tokens, first to last (multiples of 16), with one row block: two tiles of 8 each."""
-    COLS, SUB, ROW, UNIT = packing.cols, packing.sub, A.ROW, A.UNIT
-    sums8, write8 = stretch(packing, 8, A.GROUPED), writer(TileOps(8))
+    """Whole groups of tokens, first to last (multiples of 16), with one row block, as many in a tile as the registers hold."""
+    COLS, SUB, ROW, UNIT, T = packing.cols, packing.sub, A.ROW, A.UNIT, S.TILE
+    sums, write = stretch(packing, T, A.GROUPED), writer(TileOps(T))
 
     @S.inner
     def run(args: int, p: int, blocks: int, row: int, first: int, last: int) -> None:
         cols = blocks * COLS
-        for t in range(first, last, 8):
-            group, half = t // 16 * 16, t % 16
-            xq = S.word(args, XQ) + group * cols * ROW + UNIT * half
-            xd = S.word(args, XD) + group * (cols // 4) + 4 * half
-            xs = S.word(args, XS) + group * (cols // SUB * 4) + 4 * half
-            write8(args, row, t, sums8(p, blocks, xq, xd, xs))
+        for t in range(first, last, T):
+            group, member = t // 16 * 16, t % 16
+            xq = S.word(args, XQ) + group * cols * ROW + UNIT * member
+            xd = S.word(args, XD) + group * (cols // 4) + 4 * member
+            xs = S.word(args, XS) + group * (cols // SUB * 4) + 4 * member
+            write(args, row, t, sums(p, blocks, xq, xd, xs))
 
     return run
 
@@ -122,10 +122,10 @@ def build(name: str) -> Callable[[int, int], None]:
     blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
     """
     packing = by_name(name).packing
-    COLS, SUB, SIZE, GROUP, ROW = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW
+    COLS, SUB, SIZE, GROUP, ROW, T = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW, S.TILE
     groups = amx.by_tiles(packing, (XQ, XD, XS), writer, expect) if A.SPLIT else by_vectors(packing)
-    sums8, sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (8, 4, 2, 1))
-    write8, write4, write2, write1 = (writer(TileOps(t)) for t in (8, 4, 2, 1))
+    sums_all, sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (T, 4, 2, 1))
+    write_all, write4, write2, write1 = (writer(TileOps(t)) for t in (T, 4, 2, 1))
 
     @S.inner
     def rest(args: int, p: int, blocks: int, row: int, t: int, tokens: int) -> None:
@@ -133,10 +133,10 @@ def build(name: str) -> Callable[[int, int], None]:
         cols = blocks * COLS
         q, d, s = cols * ROW, cols // 4, cols // SUB * 4
         xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
-        if t + 8 <= tokens:
-            write8(args, row, t, sums8(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-            t += 8
-        if t + 4 <= tokens:
+        while t + T <= tokens:
+            write_all(args, row, t, sums_all(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+            t += T
+        if T > 4 and t + 4 <= tokens:
             write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
             t += 4
         if t + 2 <= tokens:

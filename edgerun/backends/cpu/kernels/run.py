@@ -48,9 +48,11 @@ def swap(b: Any, p: Any, old: Any, new: Any) -> Any:
 
 @op(types.void)
 def pause(b: Any) -> None:
-    """Tell the core that this is a waiting loop."""
-    if "x86" in b.module.triple:
+    """Tell the core that this is a waiting loop. ARM's own hint, `yield`, does nothing on most cores; a barrier takes some time."""
+    if b.module.triple.startswith("x86_64"):
         S.invoke(b, "llvm.x86.sse2.pause", ir.VoidType())
+    elif b.module.triple.startswith(("aarch64", "arm64")):
+        S.invoke(b, "llvm.aarch64.isb", ir.VoidType(), ir.IntType(32)(15))
 
 
 @op(types.void, i64, i64, i64)

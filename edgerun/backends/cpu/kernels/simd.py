@@ -2,7 +2,7 @@
 
 Every vector has 16 lanes (or 64 bytes); LLVM splits it for narrower machines. Addresses are plain int64, so a kernel has
 no arrays, no reference counts and no exceptions. A `Tile` is T vectors as one value whose operations unroll while the IR is
-built: one kernel source serves one token and many. Only `dot4`, `lookup` and the half-float conversions differ by ISA.
+built: one kernel source serves one token and many. Only `dot16`, `lookup` and the half-float conversions differ by ISA.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 ISA = os.environ.get("EDGERUN_KERNEL_ISA", "portable")
+TILE = 8 if ISA in ("amx", "avx512vnni", "portable") else 4   # tokens that share an unpacked vector: what the registers hold
 inner = njit(error_model="numpy", forceinline=True)   # inlined, so that no error path is left to call Python
 i64, f32 = types.int64, types.float32
 
