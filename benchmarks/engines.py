@@ -1,6 +1,6 @@
 """One engine in a process of its own, told line by line what to measure. Knows nothing of tables or of the other engine.
 
-    python engines.py NAME MODEL --threads N [--flash] [--plain-buffers]
+    python engines.py NAME MODEL --threads N [--kv TYPE] [--flash] [--plain-buffers]
 
 Each line of standard input is a JSON object {"kind": "pp" or "tg", "tokens": n, "depth": d}; the answer is one line with
 {"seconds": s}, or with what the engine is when it is ready. Tokens are random but the same for both engines; what comes
@@ -21,6 +21,7 @@ import numpy as np
 
 CONTEXT = 4096
 CHUNK = 512   # rows of prompt per call, for both
+KV = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}   # of key/value memory, as ggml numbers types
 
 
 class Engine(Protocol):
@@ -38,11 +39,11 @@ class Engine(Protocol):
 class Edgerun:
     """This project's CPU backend, through the public `load`."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, kv: str) -> None:
         import edgerun
         from edgerun.backends.executor import Batch
 
-        self._llm = edgerun.load(path, context=CONTEXT, threads=threads)
+        self._llm = edgerun.load(path, context=CONTEXT, threads=threads, kv=kv) 
         self._executor, self._batch = self._llm.session.executor, Batch
         self._table = np.arange(self._executor.pages, dtype=np.int32)[None]
 
@@ -72,7 +73,7 @@ class Edgerun:
 class LlamaCpp:
     """llama.cpp through the C interface of llama-cpp-python."""
 
-    def __init__(self, path: str, threads: int, flash: bool, plain_buffers: bool) -> None:
+    def __init__(self, path: str, threads: int, kv: str, flash: bool, plain_buffers: bool) -> None:
         import llama_cpp
 
         self._c, self._flash, self._threads, self._plain = llama_cpp, flash, threads, plain_buffers
@@ -87,6 +88,7 @@ class LlamaCpp:
         options.n_ctx, options.n_batch, options.n_ubatch = CONTEXT, CHUNK, CHUNK
         options.n_threads = options.n_threads_batch = threads
         options.flash_attn_type = int(flash)
+        options.type_k = options.type_v = KV[kv]
         self._context = llama_cpp.llama_init_from_model(self._model, options)
         assert self._context, "llama.cpp makes no context"
         self._memory = llama_cpp.llama_get_memory(self._context)
@@ -148,13 +150,14 @@ def main() -> None:
     parser.add_argument("name", choices=["edgerun", "llama.cpp"])
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--kv", choices=KV, default="f16")
     parser.add_argument("--flash", action="store_true")
     parser.add_argument("--plain-buffers", action="store_true")
     options = parser.parse_args()
     engine: Engine = (
-        Edgerun(options.model, options.threads)
+        Edgerun(options.model, options.threads, options.kv)
         if options.name == "edgerun"
-        else LlamaCpp(options.model, options.threads, options.flash, options.plain_buffers)
+        else LlamaCpp(options.model, options.threads, options.kv, options.flash, options.plain_buffers)
     )
 
     def answer(value: dict[str, Any]) -> None:

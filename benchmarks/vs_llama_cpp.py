@@ -1,6 +1,7 @@
 """edgerun against llama.cpp on the same model file, on this machine: medians of interleaved rounds, and their ratios.
 
-    python benchmarks/vs_llama_cpp.py MODEL.gguf [--threads 1 2] [--depths 0 2048] [--rounds 5] [--json FILE]
+    python benchmarks/vs_llama_cpp.py MODEL.gguf [--threads 1 2] [--tests tg64 pp512] [--depths 0 2048] [--kv q8_0]
+                           [--rounds 5] [--json FILE]
 
 Each engine lives in a process of its own (`engines.py`) and measures one case at a time while the others sleep; within a
 case the engines take turns, so that a disturbance of the machine meets them all. The peer is run with and without flash
@@ -16,6 +17,7 @@ import platform
 import statistics
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +25,8 @@ from typing import Any
 
 from bandwidth import read_bandwidth
 
-CASES = (("tg", 64), ("pp", 128), ("pp", 512))
+PEERS = ("llama.cpp", "llama.cpp -fa")
+TESTS = ("tg64", "pp128", "pp512")
 ENGINES = Path(__file__).with_name("engines.py")
 
 
@@ -97,15 +100,15 @@ class Case:
         return self.median("edgerun") / self.median(self.peer)
 
 
-def peer(model: str, threads: int, flash: bool, plain: bool) -> Child:
+def peer(model: str, threads: int, kv: str, flash: bool, plain: bool) -> Child:
     """llama.cpp; Died where it crashes with these buffers."""
-    return Child("llama.cpp", model, "--threads", str(threads), *["--flash"] * flash, *["--plain-buffers"] * plain)
+    return Child("llama.cpp", model, "--threads", str(threads), "--kv", kv, *["--flash"] * flash, *["--plain-buffers"] * plain)
 
 
 def needs_plain_buffers(model: str) -> bool:
     """Whether llama.cpp crashes on this machine with the buffers it prefers (repacked, AMX): then it has to do without."""
     try:
-        with peer(model, 1, flash=False, plain=False):
+        with peer(model, 1, "f16", flash=False, plain=False):
             return False
     except Died as death:
         if death.code >= 0:
@@ -114,18 +117,16 @@ def needs_plain_buffers(model: str) -> bool:
         return True
 
 
-def measure(model: str, threads: int, depths: list[int], rounds: int, plain: bool) -> tuple[list[Case], dict[str, Any]]:
+def measure(model: str, threads: int, options: argparse.Namespace, plain: bool) -> tuple[list[Case], dict[str, Any]]:
     """All cases with this many threads, and what the engines say of themselves."""
-    cases = [Case(kind, tokens, depth, threads) for depth in depths for kind, tokens in CASES]
-    with (
-        Child("edgerun", model, "--threads", str(threads)) as ours,
-        peer(model, threads, flash=False, plain=plain) as without,
-        peer(model, threads, flash=True, plain=plain) as with_flash,
-    ):
-        children = {"edgerun": ours, "llama.cpp": without, "llama.cpp -fa": with_flash}
+    cases = [Case(test[:2], int(test[2:]), depth, threads) for depth in options.depths for test in options.tests]
+    with ExitStack() as stack:
+        children = {"edgerun": stack.enter_context(Child("edgerun", model, "--threads", str(threads), "--kv", options.kv))}
+        for name in PEERS if options.kv in ("f16", "f32", "bf16") else PEERS[1:]:   # it quantizes values with flash attention only
+            children[name] = stack.enter_context(peer(model, threads, options.kv, flash=name == PEERS[1], plain=plain))
         for case in cases:
             case.rounds = {name: [] for name in children}
-            for _ in range(rounds):
+            for _ in range(options.rounds):
                 for name, child in children.items():
                     case.rounds[name].append(case.tokens / child.seconds(case.kind, case.tokens, case.depth))
             say(f"{count(threads)}, {case.name}: " + ", ".join(f"{name} {case.median(name):.1f}" for name in children))
@@ -151,12 +152,12 @@ def table(report: dict[str, Any]) -> str:
     rows = [("threads", "case", "edgerun", "llama.cpp", "-fa", "ratio", "of bandwidth")]
     for case in report["cases"]:
         share = case["bandwidth_share"]
-        medians = [f"{case['medians'][name]:.1f}" for name in ("edgerun", "llama.cpp", "llama.cpp -fa")]
+        medians = [f"{case['medians'][name]:.1f}" if name in case["medians"] else "" for name in ("edgerun", *PEERS)]
         rows.append((str(case["threads"]), case["name"], *medians, f"{case['ratio']:.2f}", f"{share:.0%}" if share else ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) if i == 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
     bandwidth = ", ".join(f"{value / 1e9:.1f} GB/s with {count(threads)}" for threads, value in report["read_bandwidth"].items())
-    notes = [f"{report['model']} on {report['cpu']} ({report['cores']} cores); tokens per second, medians of {report['rounds']} rounds in turn",
+    notes = [f"{report['model']} on {report['cpu']} ({report['cores']} cores); {report['kv']} key/value memory; tokens per second, medians of {report['rounds']} rounds in turn",
              f"reading memory: {bandwidth}; a token reads {report['bytes_per_token'] / 1e6:.1f} MB of weights"]  # fmt: skip
     if report["plain_buffers"]:
         notes.append("llama.cpp runs with use_extra_bufts = False, without AMX and repacking: with its default weight buffers it crashes here")
@@ -174,6 +175,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--depths", type=int, nargs="+", default=[0, 2048])
+    parser.add_argument("--tests", nargs="+", default=TESTS, metavar="tgN|ppN")
+    parser.add_argument("--kv", default="f16", help="type of key/value memory")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plain-buffers", action="store_true", help="run llama.cpp without its own weight buffers")
     parser.add_argument("--json", type=Path, help="write the whole report there")
@@ -183,10 +186,10 @@ def main() -> None:
     plain = options.plain_buffers or needs_plain_buffers(options.model)
     report: dict[str, Any] = {
         "model": os.path.basename(options.model), "file_bytes": os.path.getsize(options.model), "cpu": cpu_name(), "cores": os.cpu_count(),
-        "python": platform.python_version(), "rounds": options.rounds, "read_bandwidth": bandwidth, "plain_buffers": plain, "engines": {}, "cases": [],
+        "python": platform.python_version(), "rounds": options.rounds, "kv": options.kv, "read_bandwidth": bandwidth, "plain_buffers": plain, "engines": {}, "cases": [],
     }  # fmt: skip
     for threads in options.threads:
-        cases, engines = measure(options.model, threads, options.depths, options.rounds, plain)
+        cases, engines = measure(options.model, threads, options, plain)
         report["engines"][threads] = engines
         report["bytes_per_token"] = nbytes = engines["edgerun"]["bytes_per_token"]
         for case in cases:
