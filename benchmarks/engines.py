@@ -43,7 +43,7 @@ class Edgerun:
         import edgerun
         from edgerun.backends.executor import Batch
 
-        self._llm = edgerun.load(path, context=CONTEXT, threads=threads, kv=kv) 
+        self._llm = edgerun.load(path, context=CONTEXT, threads=threads, kv=kv)
         self._executor, self._batch = self._llm.session.executor, Batch
         self._table = np.arange(self._executor.pages, dtype=np.int32)[None]
 

@@ -122,10 +122,10 @@ def build(name: str) -> Callable[[int, int], None]:
     blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
     """
     packing = by_name(name).packing
-    COLS, SUB, SIZE, GROUP, ROW, T = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW, S.TILE
+    COLS, SUB, SIZE, GROUP, ROW = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW
     groups = amx.by_tiles(packing, (XQ, XD, XS), writer, expect) if A.SPLIT else by_vectors(packing)
-    sums_all, sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (T, 4, 2, 1))
-    write_all, write4, write2, write1 = (writer(TileOps(t)) for t in (T, 4, 2, 1))
+    sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
+    write4, write2, write1 = (writer(TileOps(t)) for t in (4, 2, 1))
 
     @S.inner
     def rest(args: int, p: int, blocks: int, row: int, t: int, tokens: int) -> None:
@@ -133,10 +133,7 @@ def build(name: str) -> Callable[[int, int], None]:
         cols = blocks * COLS
         q, d, s = cols * ROW, cols // 4, cols // SUB * 4
         xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
-        while t + T <= tokens:
-            write_all(args, row, t, sums_all(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-            t += T
-        if T > 4 and t + 4 <= tokens:
+        while t + 4 <= tokens:
             write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
             t += 4
         if t + 2 <= tokens:
