@@ -59,7 +59,8 @@ def load(
     context: positions of text it can hold; default the trained context, at most 8192, or what fits in memory.
     threads: default one per fast core this process may use; more than can run at once are not started.
     backend: auto, cpu, or reference (NumPy in float64: slow and true). numerics: fast, or exact (float32 from
-    dequantized weights). kv: f16 or f32 key/value memory. chunk: prompt rows per step, for measurements; changes no result.
+    dequantized weights). kv: what keys and values are kept as: f16, f32, bf16, q8_0 (half of f16) or q4_0 (a quarter), or two as
+    keys:values. chunk: prompt rows per step, for measurements; changes no result.
     progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces).
 
     UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgerun.backends.executor import Executor, MemoryPlan
+from edgerun.backends.executor import KV_KINDS, Executor, MemoryPlan
 from edgerun.errors import UsageError
 from edgerun.gguf import GGUF
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 512   # rows of one step
 _BACKENDS = {"auto": "cpu", "cpu": "cpu", "reference": "reference"}
-_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact"), "kv": ("f16", "f32")}
+_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact")}
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to compute: see `edgerun.load`. UsageError for a value that is not known."""
+    """How to compute: see `edgerun.load`. UsageError for a value that is not known.
+
+    kv: a kind of numbers for keys and values, as "f16", or one for the keys and one for the values, as "q8_0:q4_0".
+    """
 
     backend: str = "auto"
     numerics: str = "fast"
@@ -34,6 +37,9 @@ class Options:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
+        kinds = self.kv.split(":")
+        if len(kinds) > 2 or not set(kinds) <= set(KV_KINDS):
+            raise UsageError(f"kv {self.kv[:40]!a} is not known; use one of {', '.join(KV_KINDS)}, or two as keys:values")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 PAGE = 64   # positions per page of key/value memory, the same for every backend
-
+KV_KINDS = ("f16", "f32", "bf16", "q8_0", "q4_0")   # what keys and values may be kept as; a backend may keep more than is asked for
 
 LOGITS_BYTES = 64 << 20   # room for the logits of one step
 

@@ -45,6 +45,12 @@ class Setting:
     batch: int = 2048
     ubatch: int = 512
 
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """The types of the keys and of the values."""
+        keys, _, values = self.kv.partition(":")
+        return keys, values or keys
+
 
 def numbers(texts: Sequence[str] | None, option: str, default: Sequence[int], least: int = 0) -> list[int]:
     """`512`, `128,256`, `1-4`, `64-512*2`, `100-300+100`, also several of them. UsageError for anything else."""
@@ -78,11 +84,9 @@ def words(texts: Sequence[str] | None, default: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(word for word in found if word)) or list(default)
 
 
-def same(keys: Sequence[str], values: Sequence[str]) -> list[str]:
-    """The types of key/value memory. UsageError unless both lists are the same: the backend stores both alike."""
-    if list(keys) != list(values):
-        raise UsageError(f"-ctk {','.join(keys)[:40]!a} and -ctv {','.join(values)[:40]!a} differ; keys and values have the same type here, so give both alike")
-    return list(keys)
+def kinds(keys: Sequence[str], values: Sequence[str]) -> list[str]:
+    """The types of key/value memory, as `edgerun.load` takes them: each of the keys with each of the values; without values, with itself."""
+    return [f"{k}:{v}" if k != v else k for k in keys for v in values] if values else list(keys)
 
 
 def cases(prompts: Iterable[int], gens: Iterable[int], both: Iterable[tuple[int, int]], depths: Iterable[int]) -> list[Case]:

@@ -84,7 +84,7 @@ def _columns(settings: Sequence[Setting]) -> list[Column]:
     if {s.ubatch for s in settings} != {plain.ubatch}:
         columns.append(("n_ubatch", 8, lambda r: str(r.loaded.setting.ubatch)))
     if {s.kv for s in settings} != {plain.kv}:
-        columns += [("type_k", 6, lambda r: r.loaded.setting.kv), ("type_v", 6, lambda r: r.loaded.setting.kv)]
+        columns += [("type_k", 6, lambda r: r.loaded.setting.kinds[0]), ("type_v", 6, lambda r: r.loaded.setting.kinds[1])]
     return [*columns, ("test", 13, lambda r: r.case.name), ("t/s", 16, lambda r: f"{r.rate:.2f} ± {deviation(r.rates):.2f}")]
 
 

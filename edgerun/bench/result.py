@@ -101,7 +101,7 @@ class Result:
         return {
             "backends": loaded.backend, "isa": ceilings.isa, "model_filename": setting.model, "model_type": loaded.facts.kind,
             "model_size": loaded.facts.size, "model_n_params": loaded.facts.parameters, "n_batch": setting.batch, "n_ubatch": setting.ubatch,
-            "n_threads": loaded.threads, "type_k": setting.kv, "type_v": setting.kv, "n_prompt": case.prompt, "n_gen": case.gen, "n_depth": case.depth,
+            "n_threads": loaded.threads, "type_k": setting.kinds[0], "type_v": setting.kinds[1], "n_prompt": case.prompt, "n_gen": case.gen, "n_depth": case.depth,
             "test": case.name, "test_time": self.time, "avg_ns": round(statistics.fmean(nanoseconds)), "stddev_ns": round(deviation(nanoseconds)),
             "avg_ts": self.rate, "stddev_ts": deviation(self.rates), "ttft_p50": self.first_token(50), "ttft_p95": self.first_token(95),
             "gap_p50": self.gap(50), "gap_p95": self.gap(95), "gap_p99": self.gap(99), "load_seconds": loaded.load_seconds,

@@ -39,7 +39,7 @@ ThreadLists = Annotated[list[str] | None, _list("-t", "--threads", metavar="N", 
 Batches = Annotated[list[str] | None, _list("-b", "--batch-size", metavar="N", help="Rows of a prompt per call; default: 2048.")]
 Ubatches = Annotated[list[str] | None, _list("-ub", "--ubatch-size", metavar="N", help="Rows of a prompt per step; default and most: 512.")]
 Keys = Annotated[list[str] | None, _list("-ctk", "--cache-type-k", metavar="T", help="Type of the keys in memory; default: f16.")]
-Values = Annotated[list[str] | None, _list("-ctv", "--cache-type-v", metavar="T", help="Type of the values; the same as of the keys.")]
+Values = Annotated[list[str] | None, _list("-ctv", "--cache-type-v", metavar="T", help="Type of the values; default: the same as of the keys.")]
 Repetitions = Annotated[int, typer.Option("-r", "--repetitions", metavar="N", min=1, max=10_000, help="Runs of each test.")]
 NoWarmup = Annotated[bool, typer.Option("--no-warmup", help="No run before those that count.")]
 Output = Annotated[Literal["md", "csv", "json", "jsonl"], typer.Option("-o", "--output", help="md: tables; csv, json, jsonl: all figures.")]
@@ -63,8 +63,7 @@ def command(
     from edgerun.bench import grammar as g
     from edgerun.blueprint import MAX_ROWS, Options
 
-    keys = g.words(cache_type_k, g.words(cache_type_v, ["f16"]))
-    kv = g.same(keys, g.words(cache_type_v, keys))
+    kv = g.kinds(g.words(cache_type_k, ["f16"]), g.words(cache_type_v, []))
     for kind in kv:
         Options(kv=kind)   # says which there are
     settings = g.settings(

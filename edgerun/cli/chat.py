@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 def command(
     model: o.Model = None, max_tokens: o.MaxTokens = None, ctx_size: o.CtxSize = None, threads: o.Threads = None,
+    cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None,
     temp: o.Temp = None, top_k: o.TopK = None, top_p: o.TopP = None, min_p: o.MinP = None, seed: o.Seed = None,
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
@@ -41,7 +42,7 @@ def command(
         presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
     )  # fmt: skip
     name = model or default_model()
-    with loaded(name, ctx_size, threads, quiet) as llm:
+    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v)) as llm:
         chat = Chat(llm, name, {"max_tokens": o.limit(max_tokens), "stop": stop or []} | sampling, show_stats=stats, quiet=quiet)
         chat.conversation.system = system
         chat.talk(open_editor(config.chats_folder() / "history", [f"/{name}" for name in COMMANDS]))

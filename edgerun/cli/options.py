@@ -28,6 +28,10 @@ CtxSize = Annotated[
     int | None, _option("-c", "--ctx-size", metavar="N", min=0, help="Tokens the model can look back on; default, or 0: what it was trained for, at most 8192.")
 ]
 Threads = Annotated[int | None, _option("-t", "--threads", metavar="N", min=1, help="Threads to compute with; default: one for each fast core.")]
+CacheTypeK = Annotated[
+    str | None, _option("-ctk", "--cache-type-k", metavar="T", help="Type of the keys in memory: f32, f16, bf16, q8_0 or q4_0; default: f16. q8_0 takes half the memory.")
+]
+CacheTypeV = Annotated[str | None, _option("-ctv", "--cache-type-v", metavar="T", help="Type of the values in memory; default: the same as of the keys.")]
 
 Temp = Annotated[float | None, _option("--temp", metavar="X", min=0.0, help="Temperature: 0 always takes the likeliest token.")]
 TopK = Annotated[int | None, _option("--top-k", metavar="N", min=-1, help="Sample from the N likeliest tokens; 0: from all.")]
@@ -62,6 +66,12 @@ def _bias(text: str) -> tuple[int, float]:
     if not match:
         raise UsageError(f"--logit-bias {text[:40]!a} is not a token id with a bias, as 15043+1.5 or 15043-inf")
     return int(match[1]), float(match[2])
+
+
+def kv(keys: str | None, values: str | None) -> str:
+    """The types of keys and values as `edgerun.load` takes them."""
+    keys = keys or "f16"
+    return f"{keys}:{values}" if values else keys
 
 
 def limit(max_tokens: int | None) -> int | None:

@@ -15,10 +15,9 @@ Ref = Annotated[
     str | None,
     typer.Argument(metavar="REF", autocompletion=models, show_default=False, help="A catalogue name, a path, hf:user/repo[:quant] or a URL; default: smollm2:135m."),
 ]
-KV = Annotated[str, typer.Option("-ctk", "--cache-type-k", metavar="T", help="Type of keys and values in memory.")]
 
 
-def command(ref: Ref = None, cache_type_k: KV = "f16", quiet: o.Quiet = False) -> None:
+def command(ref: Ref = None, cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, quiet: o.Quiet = False) -> None:
     """Do ahead what the first run of a model does.
 
     Fetches the model if it is not here, and compiles the kernels it needs on this machine. Its weights are not loaded.
@@ -27,7 +26,7 @@ def command(ref: Ref = None, cache_type_k: KV = "f16", quiet: o.Quiet = False) -
 
     name = ref or default_model()
     with phases(name, quiet) as progress:
-        compiled = warmup(name, kv=cache_type_k, progress=progress)
+        compiled = warmup(name, kv=o.kv(cache_type_k, cache_type_v), progress=progress)
     print(f"{name}: {_said(compiled)}", file=stdout())
 
 

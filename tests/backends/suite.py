@@ -75,9 +75,9 @@ class Case:
         return {"table": tensor("table", x), **self.tensors}
 
 
-def batches(rows: int, chunk: int, first_page: int = 0) -> Iterator[Batch]:
-    """One sequence, `chunk` rows at a time; its PAGES pages, from first_page on, in an odd order."""
-    table = first_page + np.random.default_rng(2).permutation(PAGES).astype(np.int32)[None]
+def batches(rows: int, chunk: int, first_page: int = 0, pages: int = PAGES) -> Iterator[Batch]:
+    """One sequence, `chunk` rows at a time; its pages, from first_page on, in an odd order."""
+    table = first_page + np.random.default_rng(2).permutation(pages).astype(np.int32)[None]
     tokens = np.random.default_rng(3).integers(0, VOCAB, rows).astype(np.int32)
     for start in range(0, rows, chunk):
         part = tokens[start : start + chunk]
@@ -149,7 +149,7 @@ def ropes() -> list[Case]:
 def attentions() -> list[Case]:
     settings: list[tuple[str, int, int, int, int, dict]] = [
         ("mha", 2, 2, 64, 64, {}), ("gqa", 9, 3, 64, 64, {}), ("mqa", 7, 1, 32, 32, {}), ("odd", 4, 2, 20, 24, {}), ("wide", 2, 1, 256, 256, {}),
-        ("window", 4, 2, 32, 32, {"window": 16}), ("window70", 4, 2, 32, 32, {"window": 70}), ("softcap", 4, 2, 32, 32, {"softcap": 2.0}),
+        ("window", 4, 2, 32, 32, {"window": 16}), ("window70", 4, 2, 32, 32, {"window": 70}), ("window300", 9, 3, 64, 64, {"window": 300}), ("softcap", 4, 2, 32, 32, {"softcap": 2.0}),
         ("sinks", 4, 2, 32, 32, {"sinks": "sinks"}),
     ]   # fmt: skip
     cases = []
@@ -164,6 +164,11 @@ def attentions() -> list[Case]:
         tensors = {"sinks": tensor("sinks", _random(heads))} if "sinks" in more else {}
         cases.append(Case(f"attention-{name}", x.width, steps, heads * value, caches=(cache,), tensors=tensors, bound=1e-10))
     return cases
+
+
+def case_of(name: str) -> Case:
+    """One of the float cases."""
+    return next(case for case in float_cases() if case.name == name)
 
 
 def maps() -> list[Case]:

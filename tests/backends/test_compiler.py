@@ -76,9 +76,9 @@ def test_the_environment_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_longest_first_and_evenly() -> None:
-    names = ["row-select", "product-Q4_0", "attention-f16", "product_float-f32"]
-    assert compiler._shares(names, 2) == [["attention-f16"], ["product-Q4_0", "product_float-f32", "row-select"]]
-    assert compiler._shares(names, 9) == [["attention-f16"], ["product-Q4_0"], ["product_float-f32"], ["row-select"]]
+    names = ["row-select", "product-Q4_0", "attention-f16-f16-3", "product_float-f32"]
+    assert compiler._shares(names, 2) == [["attention-f16-f16-3"], ["product-Q4_0", "product_float-f32", "row-select"]]
+    assert compiler._shares(names, 9) == [["attention-f16-f16-3"], ["product-Q4_0"], ["product_float-f32"], ["row-select"]]
 
 
 # ---- failures ----------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_an_exception_leaves_no_child(scratch: Path, children: list[subprocess.P
             raise BrokenPipeError
 
     def consume() -> None:
-        for _ in compile_kernels(["run-chain", "attention-f16"], choose(), progress):
+        for _ in compile_kernels(["run-chain", "attention-f16-f16-3"], choose(), progress):
             raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
@@ -143,7 +143,7 @@ def test_ctrl_c_leaves_no_child_and_no_file(tmp_path: Path, everyone: bool) -> N
     """In a terminal the signal goes to the group; a supervisor sends it to one process."""
     code = (
         "import sys, pathlib\nfrom edgerun.backends.cpu.isa import choose\nfrom edgerun.backends.cpu.store import KernelStore\n"
-        "KernelStore(choose(), pathlib.Path(sys.argv[1])).load(['attention-f16', 'attention-f32'], lambda *call: print(*call, flush=True))"
+        "KernelStore(choose(), pathlib.Path(sys.argv[1])).load(['attention-f16-f16-3', 'attention-f32-f32-3'], lambda *call: print(*call, flush=True))"
     )
     scratch, kernels = tmp_path / "scratch", tmp_path / "kernels"
     scratch.mkdir()

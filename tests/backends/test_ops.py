@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import PAGES, Case, batches, float_cases, linears, wide_linears
+from suite import PAGES, Case, batches, case_of, float_cases, linears, wide_linears
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.isa import AMX, Isa, choose
+from edgerun.backends.cpu.kernels.frame import SPAN
 from edgerun.backends.cpu.phases import Phases
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights
-from edgerun.backends.executor import Executor
+from edgerun.backends.executor import PAGE, Executor
 from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
 
@@ -43,11 +44,12 @@ def kernels_of(case: Case, numerics: str, kv: str) -> set[str]:
 def compile_all(request: pytest.FixtureRequest, shared_home: Path) -> Callable[[Isa], None]:
     """Compiles the kernels of all cases that were chosen, at once: sharing children is much faster than one by one."""
     chosen = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == Path(__file__)]
-    cases = {case.name: case for item in chosen if isinstance(case := item.callspec.params["case"], Case)}
+    cases = {case.name: case for item in chosen if isinstance(case := item.callspec.params.get("case"), Case)}
 
     @functools.cache
     def compile_for(isa: Isa) -> None:
         names = {name for case in cases.values() for numerics, kv in (("exact", "f32"), ("fast", "f16")) for name in kernels_of(case, numerics, kv)}
+        names |= {name for item in chosen if (kv := item.callspec.params.get("kv")) for name in kernels_of(case_of("attention-gqa"), "exact", kv)}
         KernelStore(isa, shared_home / "kernels").load(names)
 
     return compile_for
@@ -60,7 +62,7 @@ def start(forced: Isa, compile_all: Callable[[Isa], None]) -> Iterator[Callable[
     executors: list[Executor] = []
 
     def compile(case: Case, **options: Any) -> Executor:
-        executors.append(cpu.compile(case.program(), case.all_tensors(), pages=TURNS * PAGES, max_rows=128, **options))
+        executors.append(cpu.compile(case.program(), case.all_tensors(), **{"pages": TURNS * PAGES, "max_rows": 128} | options))
         return executors[-1]
 
     yield compile
@@ -72,16 +74,16 @@ def nmse(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a - b) ** 2).sum() / (b.astype(np.float64) ** 2).sum())
 
 
-def run(executor: Executor, rows: int, chunk: int, turn: int = 0) -> np.ndarray:
+def run(executor: Executor, rows: int, chunk: int, turn: int = 0, pages: int = PAGES) -> np.ndarray:
     """Logits of all rows of one sequence; a turn of its own gives it pages that nobody wrote before."""
-    return np.concatenate([executor.step(batch).copy() for batch in batches(rows, chunk, turn * PAGES)])
+    return np.concatenate([executor.step(batch).copy() for batch in batches(rows, chunk, turn * pages, pages)])
 
 
 @functools.cache
-def truth_of(name: str) -> np.ndarray:
-    case = next(case for case in float_cases() if case.name == name)
-    with closing(reference.compile(case.program(), case.all_tensors(), pages=PAGES, max_rows=128)) as executor:
-        return run(executor, 101, 101)
+def truth_of(name: str, rows: int = 101) -> np.ndarray:
+    case, pages = case_of(name), -(-rows // PAGE)
+    with closing(reference.compile(case.program(), case.all_tensors(), pages=pages, max_rows=rows)) as executor:
+        return run(executor, rows, rows, pages=pages)
 
 
 @pytest.mark.parametrize("case", float_cases(), ids=lambda c: c.name)
@@ -93,6 +95,37 @@ def test_float_op(case: Case, start: Callable[..., Executor]) -> None:
         assert np.array_equal(run(executor, 101, chunk, turn), exact), chunk
     if case.caches:
         assert nmse(run(start(case, kv="f16"), 101, 101), truth_of(case.name)) < 1e-6
+
+
+LONG = 2 * SPAN + 90   # positions in three spans
+LONG_PAGES = -(-LONG // PAGE)
+
+
+@pytest.mark.parametrize("name", ["attention-gqa", "attention-window300"])
+def test_attention_over_several_spans(name: str, start: Callable[..., Executor]) -> None:
+    """The same bits whether one thread has all spans or each is a chunk, and whatever else is in the batch."""
+    case = case_of(name)
+    many = {"pages": TURNS * LONG_PAGES, "max_rows": LONG}
+    whole = run(start(case, **EXACT, **many), LONG, LONG, pages=LONG_PAGES)
+    assert nmse(whole, truth_of(name, LONG)) < case.bound
+    for threads, chunk, max_rows in ((2, 150, LONG), (1, 31, LONG), (2, 2, LONG), (1, 3, 4)):
+        executor = start(case, **EXACT, **many | {"max_rows": max_rows}, threads=threads)
+        for batch in batches(LONG, chunk, 0, LONG_PAGES):
+            got = executor.step(batch)
+            np.testing.assert_array_equal(got, whole[batch.positions])
+
+
+# Largest error of attention over random numbers, which nothing spreads already, unlike those of models.
+KINDS = {"bf16": 1e-5, "q8_0:q4_0": 0.02, "q4_0:q8_0": 0.02}
+
+
+@pytest.mark.parametrize("kv", KINDS)
+def test_kinds_of_keys_and_values(kv: str, start: Callable[..., Executor]) -> None:
+    case, pages = case_of("attention-gqa"), {"pages": TURNS * PAGES, "max_rows": 128}
+    whole = run(start(case, numerics="exact", kv=kv), 101, 101)
+    assert nmse(whole, truth_of(case.name)) < KINDS[kv]
+    for threads, chunk in ((2, 37), (1, 1)):
+        assert np.array_equal(run(start(case, numerics="exact", kv=kv, threads=threads, **pages), 101, chunk), whole)
 
 
 @functools.cache

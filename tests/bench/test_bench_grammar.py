@@ -52,10 +52,9 @@ def test_words() -> None:
     assert g.words(["f16,f32", "f16"], []) == ["f16", "f32"]
 
 
-def test_keys_and_values_are_of_one_type() -> None:
-    assert g.same(["f16", "f32"], ["f16", "f32"]) == ["f16", "f32"]
-    with pytest.raises(UsageError, match="-ctk 'f16' and -ctv 'q8_0' differ; keys and values have the same type here"):
-        g.same(["f16"], ["q8_0"])
+def test_keys_and_values_have_a_type_each() -> None:
+    assert g.kinds(["f16", "f32"], []) == ["f16", "f32"]
+    assert g.kinds(["f16", "q8_0"], ["q8_0", "q4_0"]) == ["f16:q8_0", "f16:q4_0", "q8_0", "q8_0:q4_0"]
 
 
 def test_tests_are_in_the_order_of_llama_bench() -> None:

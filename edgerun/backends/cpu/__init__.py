@@ -29,6 +29,6 @@ def compile(
     """Load the weights and make the program runnable.
 
     pages: pages of key/value memory; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
-    "f16" or "f32"; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
+    a kind of `kernels/kinds.py` or two, keys:values; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
     """
     return CpuExecutor(program, tensors, pages=pages, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, progress=progress)

@@ -12,7 +12,7 @@ from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.native import Linked
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, Phases, buffer_shapes, kv_bytes, quantized_bytes
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, quantized_bytes, slot_bytes
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, vector_bytes
@@ -56,8 +56,8 @@ def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_row
         raise Unsupported(f"the model's attention heads are {widest} wide; the CPU backend computes up to {F.MAX_HEAD}: use the reference backend")
     return MemoryPlan(
         weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)) + sum(vector_bytes(t) for t in _vectors(program, tensors)),
-        kv=sum(sum(kv_bytes(c, pages, 2 if kv == "f16" else 4)) for c in program.caches),
-        scratch=_scratch_bytes(program, tensors, max_rows, exact),
+        kv=pages * page_bytes(program, kv),
+        scratch=_scratch_bytes(program, tensors, max_rows, exact) + aligned(max_rows * slot_bytes(program, kv)),
     )
 
 
@@ -95,7 +95,7 @@ class CpuExecutor:
         self._frame = np.zeros(F.WORDS, np.int64)
         self._weights = Weights(_matrices(program, tensors), exact)
         self._phases = Phases(
-            program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"),
+            program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory", huge=True),
             frame=self._frame.ctypes.data, kind=kv, pages=pages, max_rows=max_rows, threads=threads, isa=self.isa,
         )   # fmt: skip
         linked = Linked(KernelStore(self.isa).load(self._phases.kernels | self._weights.kernels, report("kernels")), self.isa)
@@ -109,8 +109,8 @@ class CpuExecutor:
         self._late = np.array([p.on_outputs for p in steps])
         self._counted: list[tuple[int, int, int] | None] = [None, None]
         self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
-        self._selected, self._tiles = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32)
-        for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles)):
+        self._selected, self._tiles, self._slots = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32), np.zeros((max_rows, 2), np.int32)
+        for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles), (F.SLOTS, self._slots)):
             self._frame[word] = array.ctypes.data
         self._pool: Pool | None = Pool(self._table, linked, threads)
         weakref.finalize(self, self._pool.close)   # threads end with their executor, and before the interpreter
@@ -126,7 +126,7 @@ class CpuExecutor:
         assert np.all((batch.outputs >= 0) & (batch.outputs < n)), "row numbers whose logits are asked for"
         assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
-        tiles = self._tile(batch.sequences)
+        tiles = self._tile(batch.sequences, batch.positions)
         self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
         self._count(n, m, tiles)
         self._embed(batch.tokens)
@@ -134,14 +134,20 @@ class CpuExecutor:
         self._pool.step()
         return self._phases.logits[:m, : self.n_vocab]
 
-    def _tile(self, sequences: np.ndarray) -> int:
-        """Cut the rows into tiles of one sequence each; how many there are."""
+    def _tile(self, sequences: np.ndarray, positions: np.ndarray) -> int:
+        """Cut the rows into tiles of one sequence each, and these by spans where there are slots enough; how many there are."""
         edges = [0, *(np.flatnonzero(np.diff(sequences)) + 1).tolist(), len(sequences)]
-        tiles = [
-            (start, min(ROWS_PER_CHUNK, stop - start), sequences[begin], 0)
-            for begin, stop in pairwise(edges)
-            for start in range(begin, stop, ROWS_PER_CHUNK)
-        ]
+        ranges = [(start, min(TILE_ROWS, stop - start)) for begin, stop in pairwise(edges) for start in range(begin, stop, TILE_ROWS)]
+        spans = [int(positions[start + rows - 1]) // F.SPAN + 1 for start, rows in ranges]
+        alone = sum(rows * n for (_, rows), n in zip(ranges, spans, strict=True)) <= self.max_rows
+        tiles = []
+        slot = 0
+        for (start, rows), n in zip(reversed(ranges), reversed(spans), strict=True):   # the longest of a prompt first
+            tiles += [(start, rows, sequences[start], span) for span in (range(n) if alone and n > 1 else (-1,))]
+            each = n if alone else 1
+            self._slots[start : start + rows, 0] = range(slot, slot + rows * each, each)
+            self._slots[start : start + rows, 1] = alone and n > 1
+            slot += rows * each
         self._tiles[: len(tiles)] = tiles
         return len(tiles)
 

@@ -9,18 +9,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
-from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
 from edgerun.backends.cpu.weights import Matrix, Weights
-from edgerun.backends.executor import PAGE, Tensor, most_outputs
+from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops
 from edgerun.graph.program import Cache, Program
 
-ROWS_PER_CHUNK = 8         # rows of a chain or of an attention tile
+ROWS_PER_CHUNK = 8         # rows of a chain
+TILE_ROWS = 24             # rows of an attention tile
+MOST_SHARING = 8           # queries of one row and head that attention's kernel takes at once
+FOREVER = 1 << 40          # a window that no position falls out of
+LOG2E = 1.4426950408889634
 CHUNK_BYTES = 96 << 10     # weights per chunk: smaller ones lose more to claiming than they win by balance
 Word = int | str           # a str names a kernel whose address goes there once it is linked
 
@@ -52,10 +58,21 @@ def bits(x: float) -> int:
     return struct.unpack("<I", struct.pack("<f", x))[0]
 
 
-def kv_bytes(cache: Cache, pages: int, width: int) -> tuple[int, int]:
-    """Bytes of the keys and of the values of one cache, `width` bytes a number."""
-    count = pages * PAGE * cache.kv_heads * width
-    return aligned(count * cache.key_width), aligned(count * round16(cache.value_width))
+def kv_bytes(cache: Cache, kv: str) -> tuple[int, int]:
+    """Bytes of the keys and of the values of one cache in a page."""
+    keys, values = kinds_of(kv)
+    return cache.kv_heads * KINDS[keys].page(cache.key_width), cache.kv_heads * KINDS[values].page(cache.value_width)
+
+
+def page_bytes(program: Program, kv: str) -> int:
+    """Bytes of a page: keys and values of 64 positions in all layers."""
+    return sum(sum(kv_bytes(cache, kv)) for cache in program.caches)
+
+
+def slot_bytes(program: Program, kv: str) -> int:
+    """Bytes of a row's results of attention (`kernels/merge.py`): as many as the widest layer takes."""
+    room = KINDS[kinds_of(kv)[1]].room
+    return max((op.heads * (4 * room(program.caches[op.cache].value_width) + 64) for op in program.ops if isinstance(op, ops.Attention)), default=0)
 
 
 def round16(n: int) -> int:
@@ -97,7 +114,7 @@ class Phases:
         self.rope: dict[tuple[tuple[float, ...], str, float], np.ndarray] = {}
         self.kernels: set[str] = {"run-step", "run-work"}
         self._tensors, self._weights, self._scratch, self._frame = tensors, weights, scratch, frame
-        self._kind, self._max_rows, self._threads, self._isa = kind, max_rows, threads, isa
+        self._kinds, self._max_rows, self._threads, self._isa = kinds_of(kind), max_rows, threads, isa
         self._keep: list[np.ndarray | Arena] = [scratch, kv]   # addresses alone keep nothing alive
         self._fixups: list[tuple[np.ndarray, int, str]] = []
         self._chain: list[tuple[str, int]] = []
@@ -105,8 +122,12 @@ class Phases:
         self._buffers = {name: scratch.floats(*shape) for name, shape in buffer_shapes(program, max_rows).items()}
         self._room: dict[ops.View, Quantized] = {}
         self._fresh: set[ops.View] = set()   # which views are quantized now
-        width = 2 if kind == "f16" else 4
-        self._kv = [tuple(kv.take(n).ctypes.data for n in kv_bytes(c, pages, width)) for c in program.caches]
+        self._page = page_bytes(program, kind)
+        memory = kv.take(pages * self._page).ctypes.data
+        starts = [0, *accumulate(n for cache in program.caches for n in kv_bytes(cache, kind))]
+        self._kv = [(memory + k, memory + v) for k, v in zip(starts[:-1:2], starts[1::2], strict=True)]
+        self._slot = slot_bytes(program, kind)
+        self._slots = scratch.take(max_rows * self._slot).ctypes.data
         self._caches = program.caches
         for op in program.ops:
             self._lower(op)
@@ -190,10 +211,15 @@ class Phases:
         width = op.x.width // op.heads
         self._row(f"row-rope-{op.pairing}", op.x, *self._at(op.x), op.heads, width, len(op.frequencies), self.rope[key].ctypes.data)
 
+    def _pages(self, cache: int) -> tuple[int, int, int, int, int]:
+        """Address of the keys in page 0, bytes of one head of them; the same of the values; bytes of a page."""
+        (keys, values), (k, v), of = self._kinds, self._kv[cache], self._caches[cache]
+        return k, KINDS[keys].page(of.key_width), v, KINDS[values].page(of.value_width), self._page
+
     def _store(self, op: ops.Store) -> None:
         cache = self._caches[op.cache]
-        self._row(f"row-store-{self._kind}", None, *self._at(op.k), *self._at(op.v), cache.kv_heads, cache.key_width, cache.value_width,
-                  round16(cache.value_width), *self._kv[op.cache], self._frame)   # fmt: skip
+        self._row(f"store-{'-'.join(self._kinds)}", None, *self._at(op.k), *self._at(op.v), cache.kv_heads, cache.key_width, cache.value_width,
+                  *self._pages(op.cache), self._frame)   # fmt: skip
 
     def _gate(self, op: ops.Gate) -> None:
         self._row(f"row-gate-{op.activation}", op.out, *self._at(op.gate), *self._at(op.up), *self._at(op.out), op.out.width, 0)
@@ -220,12 +246,17 @@ class Phases:
         self._row("row-select", op.out, *self._at(op.x), *self._at(op.out), op.x.width, self._frame)
 
     def _attention(self, op: ops.Attention) -> None:
+        """A phase leaves results by span in slots; the row op that makes them one goes into the chain behind it."""
         self._flush()
-        cache = self._caches[op.cache]
-        args = self._block(*self._kv[op.cache], *self._at(op.q), *self._at(op.out), op.heads, cache.kv_heads, cache.key_width, cache.value_width,
-                           round16(cache.value_width), bits(op.scale), op.window or 0, bits(op.softcap or 0.0), self._vector(op.sinks), self._frame)   # fmt: skip
-        self._phase(Phase(f"attention-{self._kind}", args, per_tile=cache.kv_heads))
-        self._writes(op.out)
+        cache, (keys, values) = self._caches[op.cache], self._kinds
+        group = op.heads // cache.kv_heads
+        room, window = KINDS[values].room(cache.value_width), op.window or FOREVER
+        scale, softcap = (op.scale, op.softcap) if op.softcap else (op.scale * LOG2E, 0.0)   # weights are powers of two
+        args = self._block(*self._pages(op.cache), *self._at(op.q), self._slots, self._slot, group, cache.kv_heads, cache.key_width, room,
+                           bits(scale), window, bits(softcap), self._frame)   # fmt: skip
+        self._phase(Phase(f"attention-{keys}-{values}-{-(-group // -(-group // MOST_SHARING))}", args, per_tile=cache.kv_heads))
+        self._row(f"merge-{values}", op.out, self._slots, self._slot, *self._at(op.out), op.heads, cache.value_width, room, window,
+                  self._vector(op.sinks), self._frame)   # fmt: skip
 
     def _linear(self, op: ops.Linear) -> None:
         matrices = [self._weights.matrices[name] for name in op.weights]

@@ -1,6 +1,6 @@
 """Child process of the compiler: python -m edgerun.backends.cpu.kernels FOLDER NAME... (see `backends/cpu/compiler.py`).
 
-A kernel is named module-parameter-...: product-Q4_K, attention-f16, row-norm-rms, run-step.
+A kernel is named module-parameter-...: product-Q4_K, attention-f16-f16-3, row-norm-rms, run-step.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Attention over pages of key/value memory, as in flash attention (arXiv:2205.14135): softmax page by page, in the order of
-the positions, so that a query's result has the same bits in any tile, chunk or batch.
+"""Attention over pages of key/value memory, as in flash attention (arXiv:2205.14135), span by span: 256 positions at a time,
+each from fresh, merged in the order of the positions. So a query's result has the same bits in any tile, chunk or batch, and
+for any number of threads: each may take a span of its own, or one all of them.
 
-A page holds, for each key/value head, keys as [position / 16][dimension][16] (a lane is a position: no horizontal sums) and
-values as [position][dimension]. Queries that share a head go together, 8 in a tile.
+Queries that share a key/value head go together. `kinds.py` draws a page, `merge.py` a result.
 """
 
 from __future__ import annotations
@@ -13,141 +13,199 @@ from typing import Any
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.cpu.kernels.tile import TileOps
+from edgerun.backends.cpu.kernels.kinds import KINDS
+from edgerun.backends.cpu.kernels.merge import LOG2E, add, copy
+from edgerun.backends.cpu.kernels.queries import MOST, QueryOps, side_by_side
+from edgerun.backends.cpu.kernels.rotation import rotate
 from edgerun.backends.executor import PAGE
 
-# The argument block, in 8-byte words. VALUE is the width of a value head, ROOM the same rounded up to 16.
-K, V, Q, Q_STRIDE, OUT, OUT_STRIDE, HEADS, KV_HEADS, KEY, VALUE, ROOM, SCALE, WINDOW, SOFTCAP, SINKS, FRAME = range(16)
-MASKED, LOWEST = -3e38, -1e30
-STEP = 4 * (F.MAX_HEAD + 16)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
-LOAD = {"f16": (2, lambda: S.load_half), "f32": (4, lambda: S.load_f32)}
+# The argument block, in 8-byte words. K and V lie in page 0, PAGES bytes before page 1; a head of them takes K_PAGE and V_PAGE.
+# ROOM is the floats of a value in a slot.
+K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME = range(17)
+MASKED = -3e38
+STEP = 4 * (F.MAX_HEAD + 48)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
+LINE = 4 * (F.SPAN + 16)       # bytes from the scores of a query to those of the next
+
+
+def scorer(keys: str, values: str, T: int, fetch: bool) -> Any:
+    """Scores of T queries for the keys of a page; `fetch`: while what comes `next` is asked for."""
+    width = side_by_side(T)
+    ops, kind = QueryOps(T, keys, values, width), KINDS[keys]
+    zero, store, scales, score, ahead = ops.zero, ops.store, ops.key_scales, ops.score, ops.ahead
+    STRIP_BYTES, HEADER, PAIR = kind.key_strip, 32 * kind.scaled, 4 * kind.bits
+
+    @S.inner
+    def page(k: int, next: int, q: int, s: int, strips: int, positions: int) -> None:
+        block = strips * STRIP_BYTES
+        for _ in range(0, positions, 16 * width):
+            acc, at, x = zero(), k, q
+            for _ in range(strips):
+                scale = scales(at, block)
+                for d in range(HEADER, STRIP_BYTES, PAIR):
+                    if fetch:
+                        ahead(next)
+                        next += PAIR * width
+                    acc = score(acc, at + d, block, x, STEP, scale)
+                    x += 8
+                at += STRIP_BYTES
+            store(s, 64, LINE, acc)
+            s += 64 * width
+            k += width * block
+
+    return page
+
+
+def weigher(keys: str, values: str, T: int, width: int, fetch: bool) -> Any:
+    """Sums of T queries over the values of a span, `width` vectors of them; `fetch`: while the next page's are asked for."""
+    ops, kind = QueryOps(T, keys, values, width), KINDS[values]
+    zero, store, weigh = ops.zero, ops.store, ops.weigh
+    SCALED, STRIP_BYTES, HALVES = kind.scaled, kind.value_strip, kind.strip // 16
+    STRIPS, HEADER, POSITION = max(1, width // HALVES), 2 * PAGE * SCALED, kind.strip * kind.bits // 8
+    unpacked = S.scratch(4 * PAGE * STRIPS)
+
+    @S.inner
+    def span(base: int, pages: int, table: int, begin: int, end: int, vector: int, s: int, o: int) -> None:
+        """base: of the values of this head; pages: bytes from page to page; vector: the first of the `width`."""
+        acc, floats, at = zero(), unpacked(), vector // HALVES * STRIP_BYTES
+        for number in range(begin // PAGE, (end + PAGE - 1) // PAGE):
+            v = base + S.peek_i32(table + 4 * number) * pages + at
+            next = v
+            if fetch:
+                next = base + S.peek_i32(table + 4 * min(number + 1, (end - 1) // PAGE)) * pages + at
+            if SCALED:
+                for strip in range(STRIPS):
+                    for i in range(0, PAGE, 16):
+                        S.store_f32(floats + 4 * (PAGE * strip + i), S.load_half(v + STRIP_BYTES * strip + 2 * i))
+            x = s + 4 * (number * PAGE - begin)
+            for i in range(min(PAGE, end - number * PAGE)):
+                if fetch:
+                    for strip in range(STRIPS):
+                        S.prefetch(next + STRIP_BYTES * strip + HEADER + POSITION * i)
+                acc = weigh(acc, v + HEADER + POSITION * i, x + 4 * i, LINE, floats + 4 * i, vector % HALVES)
+        store(o + 64 * vector, 64, STEP, acc)
+
+    return span
 
 
 @S.inner
-def copy_scaled(target: int, source: int, width: int, factor: float) -> None:
-    """target = source * factor, floats."""
-    f, i = S.splat(factor), 0
-    while i + 16 <= width:
-        S.store_f32(target + 4 * i, S.mul(S.load_f32(source + 4 * i), f))
-        i += 16
-    while i < width:
-        S.poke_f32(target + 4 * i, S.peek_f32(source + 4 * i) * factor)
-        i += 1
+def soften(s: int, result: int, begin: int, end: int, low: int, high: int, softcap: float) -> None:
+    """Scores of one query for positions begin:end become weights; where the result keeps them, the highest and the sum."""
+    blocks = (end - begin + 15) // 16
+    if softcap != 0.0:
+        cap, scale = S.splat(softcap), S.splat(LOG2E)
+        for i in range(blocks):
+            S.store_f32(s + 64 * i, S.mul(M.softcap(S.load_f32(s + 64 * i), cap), scale))
+    if low > begin or high < begin + 16 * blocks - 1:
+        for i in range(blocks):
+            S.store_f32(s + 64 * i, S.keep_between(S.load_f32(s + 64 * i), begin + 16 * i, low, high, MASKED))
+    top = S.splat(MASKED)
+    for i in range(blocks):
+        top = S.maximum(top, S.load_f32(s + 64 * i))
+    highest = S.max_lanes(top)
+    shift, total = S.splat(highest), S.zero()
+    for i in range(blocks):
+        p = M.exp2(S.sub(S.load_f32(s + 64 * i), shift))
+        S.store_f32(s + 64 * i, p)
+        total = S.add(total, p)
+    S.poke_f32(result, highest)
+    S.poke_f32(result + 4, S.sum_lanes(total))
 
 
-def attend(kind: str, T: int) -> Any:
-    """Up to T queries of one key/value head, from `first` of the (row, head) pairs of a tile of rows."""
-    tile = TileOps(T)
-    zero, load, store, add_product, scale_by = tile.zero, tile.load, tile.store, tile.add_product, tile.scale_by
-    BYTES, load_kv = LOAD[kind][0], LOAD[kind][1]()
-    queries, scores, sums = S.scratch(T * STEP), S.scratch(4 * T * PAGE), S.scratch(64 * T)
-    results, highest, factors, lows, highs = S.scratch(T * STEP), S.scratch(4 * T), S.scratch(4 * T), S.scratch(8 * T), S.scratch(8 * T)
-
-    @S.inner
-    def score(k: int, ahead: int, q: int, s: int, width: int, blocks: int, softcap: float) -> None:
-        """Scores of a page; what is at `ahead` will be read next."""
-        for block in range(blocks):
-            acc = zero()
-            for d in range(width):
-                S.prefetch(ahead)
-                acc = add_product(acc, load_kv(k), q + 4 * d, STEP)
-                k += 16 * BYTES
-                ahead += 16 * BYTES
-            store(s + 64 * block, 4 * PAGE, acc)
-            if softcap != 0.0:
-                for t in range(T):
-                    p = s + 4 * PAGE * t + 64 * block
-                    S.store_f32(p, M.softcap(S.load_f32(p), S.splat(softcap)))
+def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
+    """Up to T queries of one key/value head over a span, from `first` of the (row, head) pairs of a tile of rows."""
+    width, key = side_by_side(T), KINDS[keys]
+    score, weigh = scorer(keys, values, T, fetch), weigher(keys, values, T, width, fetch)
+    weigh_one = weigh if width == 1 else weigher(keys, values, T, 1, fetch)   # what is left of a head whose width is odd
+    STRIP, ROTATED = key.strip, key.rotated
 
     @S.inner
-    def soften(s: int, base: int, low: int, high: int, blocks: int, m: int, total: int, alpha: int) -> None:
-        """Scores of one query become weights; running maximum m, sum total and the factor for what came before."""
-        top = S.splat(MASKED)
-        for block in range(blocks):
-            v = S.keep_between(S.load_f32(s + 64 * block), base + 16 * block, low, high, MASKED)
-            S.store_f32(s + 64 * block, v)
-            top = S.maximum(top, v)
-        before = S.peek_f32(m)
-        now = max(before, S.max_lanes(top))
-        shift, some = S.splat(now), S.zero()
-        for block in range(blocks):
-            p = M.exp(S.sub(S.load_f32(s + 64 * block), shift))
-            S.store_f32(s + 64 * block, p)
-            some = S.add(some, p)
-        factor = M.exp(S.splat(before - now))
-        S.poke_f32(m, now)
-        S.poke_f32(alpha, S.first_lane(factor))
-        S.store_f32(total, S.fma(S.load_f32(total), factor, some))
+    def query(target: int, source: int, width: int, room: int, factor: float) -> None:
+        scale = S.splat(factor)
+        for i in range(0, width - width % 16, 16):
+            S.store_f32(target + 4 * i, S.mul(S.load_f32(source + 4 * i), scale))
+        for i in range(width - width % 16, width):
+            S.poke_f32(target + 4 * i, S.peek_f32(source + 4 * i) * factor)
+        for i in range(width, room):
+            S.poke_f32(target + 4 * i, 0.0)
+        if ROTATED:
+            rotate(target, width)
 
     @S.inner
-    def run(args: int, head: int, rows: int, pairs: int, first: int, table: int) -> None:
-        q, s, partial, o, m, alpha, low, high = queries(), scores(), sums(), results(), highest(), factors(), lows(), highs()
-        frame, width, room, kv_heads = S.word(args, FRAME), S.word(args, KEY), S.word(args, ROOM), S.word(args, KV_HEADS)
-        group, window = S.word(args, HEADS) // kv_heads, S.word(args, WINDOW)
+    def run(args: int, head: int, rows: int, pairs: int, first: int, table: int, span: int, alone: int, q: int, s: int, o: int) -> None:
+        frame, group, window = S.word(args, FRAME), S.word(args, GROUP), S.word(args, WINDOW)
+        wide, room, softcap = S.word(args, KEY), S.word(args, ROOM), S.number(args, SOFTCAP)
+        strips, positions = (wide + STRIP - 1) // STRIP, S.word(frame, F.POSITIONS) + 4 * rows
+        begin = max(span * F.SPAN, max(0, S.peek_i32(positions + 4 * S.quotient(first, group)) - window + 1) // PAGE * PAGE)
+        end = min(span * F.SPAN + F.SPAN, S.peek_i32(positions + 4 * S.quotient(min(first + T, pairs) - 1, group)) + 1)
+        if begin >= end:
+            return
         for t in range(T):
             pair = min(first + t, pairs - 1)
-            row, own = rows + pair // group, head * group + pair % group
-            copy_scaled(q + STEP * t, S.word(args, Q) + row * S.word(args, Q_STRIDE) + 4 * width * own, width, S.number(args, SCALE))
-            position = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row)
-            S.poke(high + 8 * t, position)
-            S.poke(low + 8 * t, max(0, position - window + 1) if window else 0)
-            S.poke_f32(m + 4 * t, LOWEST)
-            S.store_f32(partial + 64 * t, S.zero())
-            for d in range(0, room, 16):
-                S.store_f32(o + STEP * t + 4 * d, S.zero())
-        end = S.peek(high + 8 * (T - 1)) + 1
-        for number in range(S.peek(low) // PAGE, (end + PAGE - 1) // PAGE):
-            at = S.peek_i32(table + 4 * number) * kv_heads + head
-            base = number * PAGE
-            n = min(PAGE, end - base)
-            blocks = (n + 15) // 16
-            v = S.word(args, V) + at * room * PAGE * BYTES
-            score(S.word(args, K) + at * width * PAGE * BYTES, v, q, s, width, blocks, S.number(args, SOFTCAP))
-            for t in range(T):
-                soften(s + 4 * PAGE * t, base, S.peek(low + 8 * t), S.peek(high + 8 * t), blocks, m + 4 * t, partial + 64 * t, alpha + 4 * t)
-            following = S.peek_i32(table + 4 * number + 4) if end > base + PAGE else at // kv_heads
-            ahead = S.word(args, K) + (following * kv_heads + head) * width * PAGE * BYTES
-            for d in range(0, room, 16):
-                acc = scale_by(load(o + 4 * d, STEP), alpha, 4)
-                for i in range(n):
-                    S.prefetch(ahead)
-                    acc = add_product(acc, load_kv(v + (i * room + d) * BYTES), s + 4 * i, 4 * PAGE)
-                    ahead += 16 * BYTES
-                store(o + 4 * d, STEP, acc)
+            row = S.quotient(pair, group)
+            source = S.word(args, Q) + (rows + row) * S.word(args, Q_STRIDE) + 4 * wide * (head * group + pair - row * group)
+            query(q + STEP * t, source, wide, strips * STRIP, S.number(args, SCALE))
+        k, v, pages = S.word(args, K) + head * S.word(args, K_PAGE), S.word(args, V) + head * S.word(args, V_PAGE), S.word(args, PAGES)
+        for number in range(begin // PAGE, (end + PAGE - 1) // PAGE):
+            next = v + S.peek_i32(table + 4 * (begin // PAGE)) * pages
+            if (number + 1) * PAGE < end:
+                next = k + S.peek_i32(table + 4 * number + 4) * pages
+            score(k + S.peek_i32(table + 4 * number) * pages, next, q, s + 4 * (number * PAGE - begin), strips, min(PAGE, end - number * PAGE))
+        for t in range(T):
+            position = S.peek_i32(positions + 4 * S.quotient(min(first + t, pairs - 1), group))
+            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, max(0, position - window + 1), position, softcap)
+        vectors = room // 16
+        for vector in range(0, vectors - vectors % width, width):
+            weigh(v, pages, table, begin, end, vector, s, o)
+        for vector in range(vectors - vectors % width, vectors):
+            weigh_one(v, pages, table, begin, end, vector, s, o)
         for t in range(min(T, pairs - first)):
-            pair = first + t
-            row, own = rows + pair // group, head * group + pair % group
-            total, factor = S.sum_lanes(S.load_f32(partial + 64 * t)), 1.0
-            if S.word(args, SINKS):
-                sink, top = S.peek_f32(S.word(args, SINKS) + 4 * own), S.peek_f32(m + 4 * t)
-                now = max(sink, top)
-                factor = S.first_lane(M.exp(S.splat(top - now)))
-                total = total * factor + S.first_lane(M.exp(S.splat(sink - now)))
-            value = S.word(args, VALUE)
-            copy_scaled(S.word(args, OUT) + row * S.word(args, OUT_STRIDE) + 4 * value * own, o + STEP * t, value, factor / total)
+            row = S.quotient(first + t, group)
+            own, row = head * group + first + t - row * group, rows + row
+            position = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row)
+            start = max(alone * span, max(0, position - window + 1) // F.SPAN)
+            if start <= span <= position // F.SPAN:
+                slot = S.peek_i32(S.word(frame, F.SLOTS) + 8 * row) + alone * span
+                result = S.word(args, SLOTS) + slot * S.word(args, SLOT) + own * (4 * room + 64)
+                if start == span:
+                    copy(result, o + STEP * t, room)
+                else:
+                    add(result, o + STEP * t, room)
 
     return run
 
 
-def build(kind: str) -> Callable[[int, int], None]:
-    """The kernel for key/value memory of f16 or f32: chunk c is a tile of rows and a key/value head."""
-    run8, run4, run1 = attend(kind, 8), attend(kind, 4), attend(kind, 1)
+def build(keys: str, values: str, group: str) -> Callable[[int, int], None]:
+    """The kernel for two kinds and `group` queries that share a head: chunk c is a tile of rows, or a span of one, and a head.
 
-    def attention(args: int, chunk: int) -> None:
-        frame, kv_heads = S.word(args, FRAME), S.word(args, KV_HEADS)
-        tile, head = S.word(frame, F.TILES) + 16 * (chunk // kv_heads), chunk % kv_heads
-        rows, pairs = S.peek_i32(tile), S.peek_i32(tile + 4) * (S.word(args, HEADS) // kv_heads)
-        table = S.word(frame, F.TABLES) + S.peek_i32(tile + 8) * S.word(frame, F.TABLE)
+    A row alone goes by its group, in equal parts if that is too many for the registers; several rows as many as these take.
+    """
+    MANY = MOST
+    FEW = -(-int(group) // -(-int(group) // MANY))
+    few, many = attend(keys, values, FEW, True), attend(keys, values, MANY, False)
+    queries, scores, results = S.scratch(MANY * STEP), S.scratch(MANY * LINE), S.scratch(MANY * STEP)
+
+    @S.inner
+    def whole(args: int, head: int, rows: int, pairs: int, table: int, span: int, alone: int, q: int, s: int, o: int) -> None:
         first = 0
         while first < pairs:
-            if pairs - first > 4:
-                run8(args, head, rows, pairs, first, table)
-                first += 8
-            elif pairs - first > 1:
-                run4(args, head, rows, pairs, first, table)
-                first += 4
+            if pairs - first > 2 * FEW:
+                many(args, head, rows, pairs, first, table, span, alone, q, s, o)
+                first += MANY
             else:
-                run1(args, head, rows, pairs, first, table)
-                first += 1
+                few(args, head, rows, pairs, first, table, span, alone, q, s, o)
+                first += FEW
+
+    def attention(args: int, chunk: int) -> None:
+        frame, kv_heads, q, s, o = S.word(args, FRAME), S.word(args, KV_HEADS), queries(), scores(), results()
+        number = S.quotient(chunk, kv_heads)
+        tile, head = S.word(frame, F.TILES) + 16 * number, chunk - number * kv_heads
+        rows, count, span, alone = S.peek_i32(tile), S.peek_i32(tile + 4), S.peek_i32(tile + 12), 1
+        table, last = S.word(frame, F.TABLES) + S.peek_i32(tile + 8) * S.word(frame, F.TABLE), span
+        if span < 0:
+            positions = S.word(frame, F.POSITIONS) + 4 * rows
+            alone, span = 0, max(0, S.peek_i32(positions) - S.word(args, WINDOW) + 1) // F.SPAN
+            last = S.peek_i32(positions + 4 * (count - 1)) // F.SPAN
+        for number in range(span, last + 1):
+            whole(args, head, rows, count * S.word(args, GROUP), table, number, alone, q, s, o)
 
     return attention

@@ -1,4 +1,4 @@
-"""Functions of a vector of floats that no instruction computes: exp, erf, the soft cap. The same bits on every call."""
+"""Functions of a vector of floats that no instruction computes: exp, 2^x, erf, the soft cap. The same bits on every call."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ def exp_emit(b: Any, x: Any) -> Any:
 
 
 exp = op(F32, F32)(exp_emit)
+
+
+@op(F32, F32)
+def exp2(b: Any, x: Any) -> Any:
+    """2^x for x <= 0, to 1.6e-7: 2^n * p(r) with |r| <= 1/2; 1 at 0 and 0 below -126, both exactly."""
+    shifter = S.constant(F32.ir, 12582912.0)
+    t = b.fadd(x, shifter)
+    r = b.fsub(x, b.fsub(t, shifter))
+    p = S.constant(F32.ir, 0.001326472731307149)
+    for c in (0.009671512991189957, 0.05550733581185341, 0.24022242426872253, 0.6931470036506653, 1.0):   # a minimax fit
+        p = S.fused(b, p, r, S.constant(F32.ir, c))
+    n = b.shl(b.bitcast(t, I32.ir), S.constant(I32.ir, 23))
+    result = b.bitcast(b.add(b.bitcast(p, I32.ir), n), F32.ir)
+    return b.select(b.fcmp_ordered(">", x, S.constant(F32.ir, -126.0)), result, S.constant(F32.ir, 0.0))
 
 
 @op(F32, F32, F32)

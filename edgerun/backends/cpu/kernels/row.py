@@ -1,6 +1,6 @@
-"""Ops that work on each row by itself, `f(arguments, row)`: norm, quantization of activations, rope, writing keys and
-values, activations. `run.chain` calls them one after another while the row is in L1. Each argument block is drawn above its
-kernel, in 8-byte words; strides are bytes from row to row.
+"""Ops that work on each row by itself, `f(arguments, row)`: norm, quantization of activations, rope, activations.
+`run.chain` calls them one after another while the row is in L1. Each argument block is drawn above its kernel, in 8-byte words;
+strides are bytes from row to row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.executor import PAGE
 
 
 @S.inner
@@ -196,42 +195,6 @@ def rope(pairing: str) -> Callable[[int, int], None]:
     return kernel
 
 
-# --- store: k, stride, v, stride, heads, key width, value width, value room, K, V, frame --------------------------------------
-
-
-def store(kind: str) -> Callable[[int, int], None]:
-    """Write keys and values of a row into its page (`attention.py` draws the page)."""
-    HALF, BYTES = kind == "f16", 2 if kind == "f16" else 4
-    edge = S.scratch(64)
-
-    def kernel(args: int, row: int) -> None:
-        room, frame = edge(), S.word(args, 10)
-        k, v = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3)
-        heads, key, value, wide = S.word(args, 4), S.word(args, 5), S.word(args, 6), S.word(args, 7)
-        slot = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row) % PAGE
-        page = S.peek_i32(S.word(frame, F.PAGES) + 4 * row) * heads
-        for h in range(heads):
-            to_k = S.word(args, 8) + BYTES * ((page + h) * PAGE * key + (slot // 16) * 16 * key + slot % 16)
-            to_v = S.word(args, 9) + BYTES * ((page + h) * PAGE * wide + slot * wide)
-            for d in range(0, key, 16):
-                n = min(16, key - d)
-                x = load_some(k + 4 * (h * key + d), n, room) if n < 16 else S.load_f32(k + 4 * (h * key + d))
-                if HALF:
-                    S.scatter_halves(to_k + 32 * d, 32, n, S.narrow(x))
-                else:
-                    for i in range(n):
-                        S.poke_f32(to_k + 64 * (d + i), S.peek_f32(k + 4 * (h * key + d + i)))
-            for d in range(0, value, 16):
-                n = min(16, value - d)
-                y = load_some(v + 4 * (h * value + d), n, room) if n < 16 else S.load_f32(v + 4 * (h * value + d))
-                if HALF:
-                    S.store_f16(to_v + 2 * d, S.narrow(y))
-                else:
-                    S.store_f32(to_v + 4 * d, y)
-
-    return kernel
-
-
 # --- elementwise: x, stride, y, stride, out, stride, width, factor ------------------------------------------------------------
 
 
@@ -314,11 +277,11 @@ def select(_: str) -> Callable[[int, int], None]:
 
 
 _BUILDERS: dict[str, Callable[[str], Callable]] = {
-    "norm": norm, "quantize": quantize, "rope": rope, "store": store, "select": select,
+    "norm": norm, "quantize": quantize, "rope": rope, "select": select,
     "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
 }   # fmt: skip
 
 
 def build(kind: str, parameter: str = "") -> Callable[[int, int], None]:
-    """The kernel `kind` with its parameter: norm-rms, norm-layer, rope-halves, store-f16, map-add, gate-silu, ..."""
+    """The kernel `kind` with its parameter: norm-rms, norm-layer, rope-halves, map-add, gate-silu, ..."""
     return _BUILDERS[kind](parameter)

@@ -18,7 +18,9 @@ from numba.extending import intrinsic, models, register_model
 
 ISA = os.environ.get("EDGERUN_KERNEL_ISA", "portable")
 TILE = 8 if ISA in ("amx", "avx512vnni", "portable") else 4   # tokens that share an unpacked vector: what the registers hold
-inner = njit(error_model="numpy", forceinline=True)   # inlined, so that no error path is left to call Python
+# Inlined, so that no error path is left to call Python; and without the wrappers that Python would call, which take time to compile.
+_INNER: dict[str, Any] = {"error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inner = njit(**_INNER)
 i64, f32 = types.int64, types.float32
 
 _SCALARS = {"i8": ir.IntType(8), "i16": ir.IntType(16), "i32": ir.IntType(32), "f32": ir.FloatType()}
@@ -191,6 +193,12 @@ def prefetch(b: Any, address: Any) -> None:
 def prefetch_write(b: Any, address: Any) -> None:
     """Ask for a cache line that will be written."""
     invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(1), _I32(3), _I32(1))
+
+
+@op(i64, i64, i64)
+def quotient(b: Any, n: Any, d: Any) -> Any:
+    """n // d of n >= 0 and d > 0. Python's own form has branches for the rest, for which LLVM doubles the loops around it."""
+    return b.udiv(n, d)
 
 
 def scratch(nbytes: int) -> Any:
