@@ -27,7 +27,7 @@ from edgerun.formats import by_name
 LINUX, MACOS = "aarch64-unknown-linux-gnu", "arm64-apple-macosx"
 EMULATED = ["selftest", "product-Q4_K", "product-Q8_0", "row-quantize", "row-gate-gelu_erf"]
 TARGETS = {
-    (NEON, LINUX): [*EMULATED, "product_float-f16", "attention-f16", "row-store-f16", "run-step", "run-work", "run-chain"],
+    (NEON, LINUX): [*EMULATED, "product_float-f16", "attention-f16-f16-3", "store-f16-f16", "merge-f16", "run-step", "run-work", "run-chain"],
     (NEONI8MM, LINUX): EMULATED,
     (NEON, MACOS): ["product-Q4_K", "row-quantize", "row-norm-rms", "run-step"],
 }

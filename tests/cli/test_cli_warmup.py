@@ -53,7 +53,7 @@ def test_a_model_file(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("edgerun.backends.cpu.store.KernelStore.load", lambda self, names, progress: asked.append(set(names)) or kept.update(names))
     result = cli("warmup", path)
     assert (result.code, result.out) == (0, f"{path}: compiled {len(asked[0])} kernels; it is ready\n")
-    assert {"run-step", "run-work", "attention-f16", "probe-read", "product_float-f32"} <= asked[0]
+    assert {"run-step", "run-work", "store-f16-f16", "merge-f16", "probe-read", "product_float-f32"} <= asked[0]
     assert cli("warmup", path).out == f"{path}: nothing to do, it is ready\n"
 
 
