@@ -22,7 +22,7 @@ from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops
 from edgerun.graph.program import Cache, Program
 
-ROWS_PER_CHUNK = 8         # rows of a chain
+ROWS_PER_CHUNK = 16        # rows of a chain: a group of quantized activations, whose cache lines two threads would fight for
 TILE_ROWS = 24             # rows of an attention tile
 MOST_SHARING = 8           # queries of one row and head that attention's kernel takes at once
 FOREVER = 1 << 40          # a window that no position falls out of
