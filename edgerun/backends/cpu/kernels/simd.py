@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 ISA = os.environ.get("EDGERUN_KERNEL_ISA", "portable")
-TILE = 8 if ISA in ("amx", "avx512vnni", "portable") else 4   # tokens that share an unpacked vector: what the registers hold
+TILE = 4 if ISA in ("avxvnni", "neon", "neoni8mm") else 8   # tokens that share an unpacked vector: what was measured to be fastest
 # Inlined, so that no error path is left to call Python; and without the wrappers that Python would call, which take time to compile.
 _INNER: dict[str, Any] = {"error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = njit(**_INNER)
