@@ -75,9 +75,9 @@ def cpu_quota(root: Path = _ROOT) -> float | None:
     """Cores' worth of time that the control groups grant (cgroup-v2 cpu.max, v1 cpu.cfs_quota_us), None without a limit."""
     shares = []
     for folder in _groups("cpu", root):
-        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        quota, _, period = text_of(folder / "cpu.max").partition(" ")
         if not quota:
-            quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+            quota, period = text_of(folder / "cpu.cfs_quota_us"), text_of(folder / "cpu.cfs_period_us")
         if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
             shares.append(int(quota) / int(period))
     return min(shares, default=None)
@@ -115,7 +115,7 @@ def forget_peak_memory(root: Path = _ROOT) -> None:
 
 def cpu_name(root: Path = _ROOT) -> str:
     """The processor as the system calls it, in one line; empty when it does not."""
-    rows = (line.partition(":") for line in _text(root / "proc/cpuinfo").splitlines())
+    rows = (line.partition(":") for line in text_of(root / "proc/cpuinfo").splitlines())
     names = {key.strip(): value.strip() for key, _, value in rows}
     return " ".join((names.get("model name") or names.get("Hardware") or platform.processor()).split())[:120]
 
@@ -124,16 +124,16 @@ def caches(root: Path = _ROOT) -> list[Cache]:
     """The caches of the first CPU this process may run on, smallest first; none where /sys does not tell."""
     found = []
     for folder in sorted((root / f"sys/devices/system/cpu/cpu{min(cores(root))}/cache").glob("index*")):
-        level, size = _integer(_text(folder / "level")), _bytes(_text(folder / "size"))
+        level, size = integer(text_of(folder / "level")), _bytes(text_of(folder / "size"))
         if level and size:
-            shared = _cpu_list(_text(folder / "shared_cpu_list"))
-            found.append(Cache(level, _text(folder / "type")[:20], size, max(1, len(shared))))
+            shared = _cpu_list(text_of(folder / "shared_cpu_list"))
+            found.append(Cache(level, text_of(folder / "type")[:20], size, max(1, len(shared))))
     return sorted(found, key=lambda cache: (cache.level, cache.holds))
 
 
 def huge_pages(root: Path = _ROOT) -> str:
     """When the kernel gives huge pages: always, madvise (where a program asks, as edgerun does) or never; empty when it does not say."""
-    _, _, chosen = _text(root / "sys/kernel/mm/transparent_hugepage/enabled").partition("[")
+    _, _, chosen = text_of(root / "sys/kernel/mm/transparent_hugepage/enabled").partition("[")
     return chosen.partition("]")[0][:20]
 
 
@@ -148,7 +148,7 @@ def cores(root: Path = _ROOT) -> frozenset[int]:
 def _affinity(root: Path) -> frozenset[int]:
     """The CPUs this process may run on; those of /sys when looking elsewhere than at this machine."""
     if root != _ROOT:
-        online = _cpu_list(_text(root / "sys/devices/system/cpu/online"))
+        online = _cpu_list(text_of(root / "sys/devices/system/cpu/online"))
         return online or frozenset({0})
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
@@ -158,13 +158,13 @@ def _affinity(root: Path) -> frozenset[int]:
 def _fast_cores(cpus: frozenset[int], root: Path) -> frozenset[int]:
     """One CPU of each physical core among `cpus`, efficiency cores left out; all of `cpus` where /sys does not tell."""
     system = root / "sys/devices/system/cpu"
-    fast = cpus & _cpu_list(_text(root / "sys/devices/cpu_core/cpus")) or cpus   # Intel names its performance cores
-    capacity = {cpu: _integer(_text(system / f"cpu{cpu}/cpu_capacity")) or 0 for cpu in fast}
+    fast = cpus & _cpu_list(text_of(root / "sys/devices/cpu_core/cpus")) or cpus   # Intel names its performance cores
+    capacity = {cpu: integer(text_of(system / f"cpu{cpu}/cpu_capacity")) or 0 for cpu in fast}
     most = max(capacity.values())
     fast = frozenset(cpu for cpu in fast if 2 * capacity[cpu] > most or not most)
 
     def core(cpu: int) -> int:
-        siblings = _text(system / f"cpu{cpu}/topology/core_cpus_list") or _text(system / f"cpu{cpu}/topology/thread_siblings_list")
+        siblings = text_of(system / f"cpu{cpu}/topology/core_cpus_list") or text_of(system / f"cpu{cpu}/topology/thread_siblings_list")
         return min(_cpu_list(siblings) & fast, default=cpu)
 
     return frozenset(core(cpu) for cpu in fast)
@@ -198,10 +198,10 @@ def _left_in_group(folder: Path) -> int | None:
     """Bytes left below the limit of one memory group. File cache counts as left: the kernel drops it when asked for more."""
     # memory.high is where the kernel begins to slow a group down, so it is as good as a limit.
     names = ("memory.max", "memory.high", "memory.limit_in_bytes")
-    limits = [limit for name in names if (limit := _integer(_text(folder / name))) is not None and limit < _UNLIMITED]
+    limits = [limit for name in names if (limit := integer(text_of(folder / name))) is not None and limit < _UNLIMITED]
     if not limits:
         return None
-    used = _integer(_text(folder / "memory.current") or _text(folder / "memory.usage_in_bytes")) or 0
+    used = integer(text_of(folder / "memory.current") or text_of(folder / "memory.usage_in_bytes")) or 0
     stat = _fields(folder / "memory.stat")
     cache = sum(stat.get(f"total_{name}", stat.get(name, 0)) for name in ("inactive_file", "active_file"))
     return max(0, min(limits) - max(0, used - cache))
@@ -232,11 +232,11 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 def _memberships(controller: str, root: Path) -> Iterator[tuple[str, str, str]]:
     """(mount point, what of the tree is mounted there, our group's path in the tree) for each hierarchy of a controller."""
     ours = {}
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         ours.update(dict.fromkeys(names.split(","), path))   # version 2 has an empty name
-    for line in _text(root / "proc/self/mountinfo").splitlines():
+    for line in text_of(root / "proc/self/mountinfo").splitlines():
         left, _, right = line.partition(" - ")
         place, kind = left.split(), right.split()
         if len(place) < 5 or len(kind) < 3:
@@ -250,7 +250,7 @@ def _memberships(controller: str, root: Path) -> Iterator[tuple[str, str, str]]:
 # ---- files of the kernel --------------------------------------------------------------------------------------------
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """The content of a small kernel file without surrounding space; empty when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
@@ -258,20 +258,21 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _integer(text: str) -> int | None:
+def integer(text: str) -> int | None:
+    """The number that such a file holds; None for anything else."""
     return int(text) if text.isdecimal() else None
 
 
 def _bytes(text: str) -> int | None:
     """A size such as 48K."""
     unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:])
-    number = _integer(text[:-1] if unit else text)
+    number = integer(text[:-1] if unit else text)
     return number * (unit or 1) if number is not None else None
 
 
 def _fields(path: Path) -> dict[str, int]:
     """Lines `name: 12 kB` or `name 12` as numbers by name."""
-    rows = (line.replace(":", " ").split() for line in _text(path).splitlines())
+    rows = (line.replace(":", " ").split() for line in text_of(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdecimal()}
 
 

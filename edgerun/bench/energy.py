@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgerun import machine
+
 _FOLDER = Path("/sys/class/powercap")
 
 
@@ -15,7 +17,7 @@ class Energy:
 
     def __init__(self, folder: Path = _FOLDER) -> None:
         # intel-rapl:0 is a package (AMD's have the same name); intel-rapl:0:0 is a part of it, and psys is more than the processor.
-        zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if zone.name.count(":") == 1 and _text(zone / "name").startswith("package")]
+        zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if zone.name.count(":") == 1 and machine.text_of(zone / "name").startswith("package")]
         self._packages = {zone: count for zone in zones if (count := _number(zone / "energy_uj")) is not None}
         self._total = 0
         self.warning: str | None = None
@@ -37,13 +39,5 @@ class Energy:
         return self._total / 1e6
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isdecimal() else None
+    return machine.integer(machine.text_of(path))

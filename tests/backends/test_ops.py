@@ -13,12 +13,10 @@ import pytest
 from suite import PAGES, Case, batches, case_of, float_cases, linears, wide_linears
 
 from edgerun.backends import cpu, reference
-from edgerun.backends.cpu.arena import Arena
-from edgerun.backends.cpu.isa import AMX, Isa, choose
+from edgerun.backends.cpu.executor import kernels
+from edgerun.backends.cpu.isa import AMX, Isa
 from edgerun.backends.cpu.kernels.frame import SPAN
-from edgerun.backends.cpu.phases import Phases
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.cpu.weights import Weights
 from edgerun.backends.executor import PAGE, Executor
 from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
@@ -31,13 +29,7 @@ TURNS = 2   # runs of one executor, each with pages of its own
 
 def kernels_of(case: Case, numerics: str, kv: str) -> set[str]:
     """The kernels that the CPU backend needs for it."""
-    program, tensors = case.program(), case.all_tensors()
-    needs = cpu.plan(program, tensors, pages=1, max_rows=1, numerics=numerics, kv=kv)
-    matrices = [tensors[name] for op in program.ops if isinstance(op, ops.Linear) for name in op.weights]
-    scratch, memory = Arena(needs.scratch, "activations"), Arena(needs.kv, "keys and values")
-    weights = Weights(matrices, numerics == "exact")
-    phases = Phases(program, tensors, weights, scratch, memory, frame=0, kind=kv, pages=1, max_rows=1, threads=1, isa=choose())
-    return phases.kernels | weights.kernels
+    return kernels(case.program(), case.all_tensors(), max_rows=1, numerics=numerics, kv=kv)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ _SHAPES = bytes([1, 0, *[0] * 14, *[64, 0] * 8, *[0] * 16, *[16] * 8, *[0] * 8])
 # palette, start row, reserved | bytes per row, u16 for each tile, 16 of them | rows, u8 for each tile
 
 PANEL = 1024   # columns unpacked at a time where a unit takes one tile: 32 KiB
-MOST = 512     # tokens whose sums are kept between panels
+MOST = 512     # tokens of a chunk: their sums are kept between panels
 
 
 @op(types.void)
@@ -84,17 +84,17 @@ def _combine(tile: TileOps, subs: int, wide: bool, has_offset: bool) -> Any:
     return add
 
 
-def by_tiles(packing: Any, words: Any, writer: Any, expect: Any) -> Any:
+def by_tiles(packing: Any, words: Any, writer: Any) -> Any:
     """Whole groups of tokens, first to last (at most MOST, from a multiple of 16 to another), with one row block."""
     tile = TileOps(A.GROUP)
     zero, load, store, write = tile.zero, tile.load, tile.store, writer(tile)
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
-    wide = codes.largest(packing) << A.LOW_BITS > 255
+    wide = codes.wide(packing)
     EACH, IN_UNIT = TILE * (1 + wide), 32 // SUB
     PARTS = IN_UNIT * (1 + wide)
     unpack, scale, offset = codes.unpack(packing), codes.scale(packing), codes.offset(packing)
     multiply = _multiply(PARTS)
-    add = _combine(tile, IN_UNIT, wide, not (packing.offset == "bias" and packing.bias == 0))
+    add = _combine(tile, IN_UNIT, wide, codes.has_offset(packing))
     BLOCKS = max(1, PANEL // PARTS // COLS)
     STEPS = BLOCKS * COLS // 32
     XQ, XD, XS = words
@@ -119,8 +119,6 @@ def by_tiles(packing: Any, words: Any, writer: Any, expect: Any) -> Any:
                 x = S.word(args, XQ) + t * cols * ROW + UNITS * begin
                 d = S.word(args, XD) + t * (cols // 4) + 2 * FLOATS * begin
                 xs = S.word(args, XS) + t * (cols // SUB * 4) + IN_UNIT * FLOATS * begin
-                if start + BLOCKS >= blocks:
-                    expect(args, row, t)
                 acc = zero()
                 if start:
                     acc = load(sums + 64 * (t - first), 64)

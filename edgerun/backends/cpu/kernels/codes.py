@@ -68,6 +68,16 @@ def largest(packing: Packing) -> int:
     return max(v + packing.bias for v in packing.table) if packing.table else (1 << packing.bits) - 1
 
 
+def wide(packing: Packing) -> bool:
+    """Whether weights leave no room in a byte for being shifted up by the low bits of activations."""
+    return largest(packing) << A.LOW_BITS > 255
+
+
+def has_offset(packing: Packing) -> bool:
+    """Whether anything is added per sub-block."""
+    return packing.offset != "bias" or packing.bias != 0
+
+
 def unpack(packing: Packing) -> Any:
     """Intrinsic (p, s, out): write what `dots` multiplies with, as the tiles of AMX that meet a unit of 32 columns.
 
@@ -75,7 +85,7 @@ def unpack(packing: Packing) -> Any:
     room in a byte, the weights that meet the high ones are shifted up, so that one tile serves for both; else each has its own. In a
     sub-block of 16 columns, the rows of the other 16 are zeros.
     """
-    wide = largest(packing) << A.LOW_BITS > 255
+    apart = wide(packing)
 
     @op(types.void, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, out: Any) -> None:
@@ -84,15 +94,15 @@ def unpack(packing: Packing) -> Any:
         if packing.sub == 16:
             here = b.mul(b.and_(s, _I64(1)), _I64(256))
             there = b.sub(_I64(256), here)
-        low_at = _I64(1536 if wide else 512)
+        low_at = _I64(1536 if apart else 512)
         for group, codes in enumerate(_unsigned(b, packing, p, s)):
             to = b.add(out, _I64(64 * group))
-            S.store_at(b, b.add(to, here), codes if wide else b.bitcast(b.shl(b.bitcast(codes, _WIDE), S.constant(_WIDE, A.LOW_BITS)), U8.ir))
+            S.store_at(b, b.add(to, here), codes if apart else b.bitcast(b.shl(b.bitcast(codes, _WIDE), S.constant(_WIDE, A.LOW_BITS)), U8.ir))
             S.store_at(b, b.add(b.add(to, here), low_at), codes)
             if packing.sub == 16:
                 S.store_at(b, b.add(to, there), zeros)
                 S.store_at(b, b.add(b.add(to, there), low_at), zeros)
-        if wide:
+        if apart:
             for row in range(8):
                 S.store_at(b, b.add(out, _I64(512 + 64 * row)), zeros)
                 S.store_at(b, b.add(out, _I64(1024 + 64 * row)), zeros)

@@ -1,4 +1,4 @@
-"""y = W x for packed integer codes and int8 activations: one driver for every format, for one token and for many.
+"""y = W x for packed integer codes and quantized activations: one driver for every format, for one token and for many.
 
 Decode is bound by memory: each packed byte is used once, with prefetch 2 kB ahead. Prefill is bound by arithmetic: a tile
 of tokens shares each unpacked vector. Tokens left over take smaller tiles, which compute the same bits, as does AMX
@@ -18,7 +18,6 @@ from edgerun.formats import by_name
 
 # The argument block, in 8-byte words.
 W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS = range(14)
-MOST_TOKENS = 512        # that one chunk works on
 NEAR_BYTES = 800 << 10   # codes of activations that stay in a core's own cache, next to their scales and the weights
 
 
@@ -52,16 +51,6 @@ def writer(tile: TileOps) -> Any:
     return write
 
 
-@S.inner
-def expect(args: int, row: int, t: int) -> None:
-    """Ask for the lines that a group of tokens will be written to, so that the writes do not pile up before the tiles' own."""
-    y, r = S.word(args, Y) + 4 * row, S.word(args, RESIDUAL) + 4 * row
-    for k in range(t, t + A.GROUP):
-        S.prefetch_write(y + k * S.word(args, Y_STRIDE))
-        if S.word(args, RESIDUAL):
-            S.prefetch(r + k * S.word(args, RESIDUAL_STRIDE))
-
-
 def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     """Sums of one row block for T tokens whose activations lie as `layout` says."""
     tile = TileOps(T)
@@ -70,7 +59,7 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
     LINES = -(-SIZE // SUBS // 64)
     STEP = SIZE // SUBS
-    NO_OFFSET = packing.offset == "bias" and packing.bias == 0
+    HAS_OFFSET = codes.has_offset(packing)
     GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
     ROW, UNIT, COLUMNS = A.ROW, A.UNIT, A.COLUMNS
 
@@ -86,7 +75,7 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
                 scaled = scale(p, s)
                 x = xq + s * SUB // COLUMNS * UNITS + s * SUB % COLUMNS
                 acc = add_scaled(acc, dots(p, s, x, q_stride, xd, d_stride), scaled)
-                if not NO_OFFSET:
+                if HAS_OFFSET:
                     acc = add_product(acc, offset(p, s, scaled), xs, s_stride)
                 xd += SUB // 16 * FLOATS
                 xs += FLOATS
@@ -122,8 +111,8 @@ def build(name: str) -> Callable[[int, int], None]:
     blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
     """
     packing = by_name(name).packing
-    COLS, SUB, SIZE, GROUP, ROW = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW
-    groups = amx.by_tiles(packing, (XQ, XD, XS), writer, expect) if A.SPLIT else by_vectors(packing)
+    COLS, SUB, SIZE, GROUP, ROW, MOST = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW, amx.MOST
+    groups = amx.by_tiles(packing, (XQ, XD, XS), writer) if A.SPLIT else by_vectors(packing)
     sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
     write4, write2, write1 = (writer(TileOps(t)) for t in (4, 2, 1))
 
@@ -145,7 +134,7 @@ def build(name: str) -> Callable[[int, int], None]:
     def product(args: int, chunk: int) -> None:
         w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
         row_blocks, chunks = S.word(args, ROW_BLOCKS), S.word(args, CHUNKS)
-        most = max(GROUP, min(MOST_TOKENS, NEAR_BYTES // (blocks * COLS * ROW) // GROUP * GROUP))
+        most = max(GROUP, min(MOST, NEAR_BYTES // (blocks * COLS * ROW) // GROUP * GROUP))
         spans = min((tokens + most - 1) // most, chunks)
         span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
         across = chunks // spans

@@ -90,7 +90,7 @@ def quantize(_: str) -> Callable[[int, int], None]:
         return S.f32(MOST) / top if top > 0.0 else S.f32(0.0)
 
     @S.inner
-    def whole(x: int, q: int, d: int, floats: int, sums: int) -> float:
+    def whole(x: int, q: int, d: int, sums: int) -> float:
         """16 columns as bytes."""
         v = S.load_f32(x)
         top = S.max_lanes(S.absolute(v))
@@ -103,7 +103,7 @@ def quantize(_: str) -> Callable[[int, int], None]:
 
     @S.inner
     def bytes_(x: int, q: int, d: int, units: int, floats: int, sums: int) -> float:
-        return whole(x, q, d, floats, sums) + whole(x + 64, q + units, d + floats, floats, sums + floats)
+        return whole(x, q, d, sums) + whole(x + 64, q + units, d + floats, sums + floats)
 
     @S.inner
     def split(x: int, q: int, d: int, units: int, floats: int, sums: int) -> float:

@@ -189,12 +189,6 @@ def prefetch(b: Any, address: Any) -> None:
     invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
 
 
-@op(types.void, i64)
-def prefetch_write(b: Any, address: Any) -> None:
-    """Ask for a cache line that will be written."""
-    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(1), _I32(3), _I32(1))
-
-
 @op(i64, i64, i64)
 def quotient(b: Any, n: Any, d: Any) -> Any:
     """n // d of n >= 0 and d > 0. Python's own form has branches for the rest, for which LLVM doubles the loops around it."""

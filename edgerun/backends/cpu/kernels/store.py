@@ -110,10 +110,15 @@ def scaled_strip(bits: int) -> tuple[Any, Any]:
         return S.to_i32(between(S.mul(S.load_f32(x), S.splat(inverse)), LOW, HIGH))
 
     @S.inner
-    def key(x: int, to: int, lane: int) -> None:
+    def scaled(x: int, to: int) -> float:
+        """Write the scale, and give it as it is once rounded."""
         scale = S.narrow(S.splat(step_of(x)))
-        S.scatter_halves(to + 2 * lane, 2, 1, scale)
-        step = S.first_lane(widen(scale))
+        S.scatter_halves(to, 2, 1, scale)
+        return S.first_lane(widen(scale))
+
+    @S.inner
+    def key(x: int, to: int, lane: int) -> None:
+        step = scaled(x, to + 2 * lane)
         a, c = codes(x, step), codes(x + 64, step)
         if bits == 8:
             scatter_bytes(to + 32 + lane, 16, a)
@@ -123,9 +128,7 @@ def scaled_strip(bits: int) -> tuple[Any, Any]:
 
     @S.inner
     def value(x: int, to: int, slot: int) -> None:
-        scale = S.narrow(S.splat(step_of(x)))
-        S.scatter_halves(to + 2 * slot, 2, 1, scale)
-        step = S.first_lane(widen(scale))
+        step = scaled(x, to + 2 * slot)
         a, c = codes(x, step), codes(x + 64, step)
         if bits == 8:
             S.store_i8(to + 2 * PAGE + 32 * slot, a)
