@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm, QKNorm
+from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm, QKNorm, Rope
 from edgerun.models.hyperparameters import Hyperparameters
-from edgerun.models.rope import Rope
 from edgerun.models.spec import Spec
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
-from edgerun.models.components import Embedding, Head, Heads, Layer
-from edgerun.models.rope import LinearScaling, Pairing, Rope, YarnScaling
+from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, YarnScaling
 from edgerun.models.spec import Spec
 
 MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm

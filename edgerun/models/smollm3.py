@@ -12,6 +12,7 @@ from edgerun.models.spec import Spec
 def spec(h: Hyperparameters) -> Spec:
     """Pre-norm decoder with SwiGLU; the file's q and k are permuted as in Llama's."""
     norm = Norm("rms", h.eps())
-    turning = Layer(Attention(h.heads(), h.rope("neighbours")), FeedForward(h.count("feed_forward_length"), "silu"), norm)
-    still = replace(turning, attention=replace(turning.attention, rope=None))
-    return h.spec([still if i % 4 == 3 else turning for i in range(h.n_layer)], Head(norm))
+    turning = Attention(h.heads(), h.rope("neighbours"))
+    still = replace(turning, rope=None)
+    feed_forward = FeedForward(h.count("feed_forward_length"), "silu")
+    return h.spec([Layer(still if i % 4 == 3 else turning, feed_forward, norm) for i in range(h.n_layer)], Head(norm))

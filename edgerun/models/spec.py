@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgerun.graph.program import Cache
 from edgerun.models.components import Embedding, Head, Layer
 
 
@@ -29,7 +28,3 @@ class Spec:
     def n_layer(self) -> int:
         """Number of layers."""
         return len(self.layers)
-
-    def caches(self) -> tuple[Cache, ...]:
-        """The key/value memory that each layer needs, in the order of the program's caches."""
-        return tuple(layer.attention.cache() for layer in self.layers)

@@ -11,8 +11,7 @@ from edgerun.graph import ops
 from edgerun.graph.lower import lower
 from edgerun.graph.ops import View
 from edgerun.models import spec_from
-from edgerun.models.components import Attention, Embedding, FeedForward, Head, Heads, Layer, Norm
-from edgerun.models.rope import Rope
+from edgerun.models.components import Attention, Embedding, FeedForward, Head, Heads, Layer, Norm, Rope
 from edgerun.models.spec import Spec
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "oracle"

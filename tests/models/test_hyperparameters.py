@@ -12,7 +12,7 @@ from oracle_case import OracleCase
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.lower import lower
 from edgerun.models import spec_from
-from edgerun.models.rope import LinearScaling, YarnScaling
+from edgerun.models.components import LinearScaling, YarnScaling
 
 LLAMA = OracleCase("llama")
 GEMMA3 = OracleCase("gemma3")
@@ -159,8 +159,7 @@ def test_a_pattern_that_does_not_fit_is_refused(pattern: object) -> None:
 
 def test_caches_are_those_of_the_program() -> None:
     spec = GEMMA3.spec()
-    assert lower(spec, GEMMA3.shapes).caches == spec.caches()
-    assert [cache.window for cache in spec.caches()] == [16] * 5 + [None]
+    assert [cache.window for cache in lower(spec, GEMMA3.shapes).caches] == [16] * 5 + [None]
 
 
 KEYS = sorted(key for key in GEMMA3.metadata if key.startswith("gemma3."))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edgerun.models.rope import LinearScaling, Rope, YarnScaling
+from edgerun.models.components import LinearScaling, Rope, YarnScaling
 
 
 def test_plain_frequencies() -> None:

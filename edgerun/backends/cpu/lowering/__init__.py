@@ -1,0 +1,24 @@
+"""What each op becomes on the CPU: one function per op, (phases, op), that adds kernels, argument blocks and chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edgerun.backends.cpu.lowering import attention, linear, rows
+from edgerun.graph import ops
+
+LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
+    ops.Embed: rows.embed,
+    ops.Norm: rows.norm,
+    ops.Linear: linear.linear,
+    ops.Rope: rows.rope,
+    ops.Store: attention.store,
+    ops.Attention: attention.attention,
+    ops.Gate: rows.gate,
+    ops.Activate: rows.activate,
+    ops.Add: rows.add,
+    ops.Scale: rows.scale,
+    ops.Softcap: rows.softcap,
+    ops.Select: rows.select,
+}

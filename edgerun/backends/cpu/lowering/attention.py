@@ -1,0 +1,43 @@
+"""Keys and values into their pages, and attention over them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgerun.backends.cpu.kernels.kinds import KINDS
+from edgerun.backends.cpu.phase import Phase, bits
+from edgerun.graph import ops
+
+MOST_SHARING = 8   # queries of one row and head that attention's kernel takes at once
+FOREVER = 1 << 40   # a window that no position falls out of
+LOG2E = 1.4426950408889634
+
+if TYPE_CHECKING:
+    from edgerun.backends.cpu.phases import Phases
+
+
+def store(p: Phases, op: ops.Store) -> None:
+    """Keys and values to their pages, in the kinds of numbers that these have."""
+    cache = p.caches[op.cache]
+    p.row(f"store-{'-'.join(p.kinds)}", None, *p.at(op.k), *p.at(op.v), cache.kv_heads, cache.key_width, cache.value_width,
+          *_pages(p, op.cache), p.frame)   # fmt: skip
+
+
+def attention(p: Phases, op: ops.Attention) -> None:
+    """A phase leaves results by span in slots; the row op that makes them one goes into the chain behind it."""
+    p.flush()
+    cache, (keys, values) = p.caches[op.cache], p.kinds
+    group = op.heads // cache.kv_heads
+    room, window = KINDS[values].room(cache.value_width), op.window or FOREVER
+    scale, softcap = (op.scale, op.softcap) if op.softcap else (op.scale * LOG2E, 0.0)   # weights are powers of two
+    args = p.block(*_pages(p, op.cache), *p.at(op.q), p.slots, p.slot, group, cache.kv_heads, cache.key_width, room,
+                   bits(scale), window, bits(softcap), p.frame)   # fmt: skip
+    p.phase(Phase(f"attention-{keys}-{values}-{-(-group // -(-group // MOST_SHARING))}", args, per_tile=cache.kv_heads))
+    p.row(f"merge-{values}", op.out, p.slots, p.slot, *p.at(op.out), op.heads, cache.value_width, room, window,
+          p.vector(op.sinks), p.frame)   # fmt: skip
+
+
+def _pages(p: Phases, cache: int) -> tuple[int, int, int, int, int]:
+    """Address of the keys in page 0, bytes of one head of them; the same of the values; bytes of a page."""
+    (keys, values), (k, v), of = p.kinds, p.kv[cache], p.caches[cache]
+    return k, KINDS[keys].page(of.key_width), v, KINDS[values].page(of.value_width), p.page

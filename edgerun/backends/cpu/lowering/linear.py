@@ -1,0 +1,48 @@
+"""Matrices times activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgerun.backends.cpu.phase import Phase, Quantized
+from edgerun.backends.cpu.weights import Matrix
+from edgerun.graph import ops
+
+CHUNK_BYTES = 96 << 10   # weights per chunk: smaller ones lose more to claiming than they win by balance
+
+if TYPE_CHECKING:
+    from edgerun.backends.cpu.phases import Phases
+
+
+def linear(p: Phases, op: ops.Linear) -> None:
+    """One phase; the chunks of several matrices lie side by side."""
+    matrices = [p.weights.matrices[name] for name in op.weights]
+    quantized = p.quantize(op.x, matrices)
+    p.flush()
+    start, links, first = 0, [], 0
+    for matrix, bias in zip(matrices, op.biases, strict=True):
+        out = op.out.part(start, matrix.rows)
+        residual = op.residual.part(start, matrix.rows) if op.residual else None
+        blocks = -(-matrix.rows // 16)
+        per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks // (4 * p.threads))))
+        chunks = -(-blocks // per)
+        links.append((first, matrix.kernel, _product(p, op.x, quantized, matrix, bias, out, residual, chunks)))
+        start, first = start + matrix.rows, first + chunks
+    if len(links) == 1:
+        kernel, args = links[0][1:]
+    else:
+        kernel, args = "run-fan", p.block(len(links), *[word for link in links for word in link])
+    p.phase(Phase(kernel, args, fixed=first, on_outputs=p.on_outputs))
+    p.writes(op.out)
+
+
+def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix, bias: str | None, out: ops.View, residual: ops.View | None, chunks: int) -> int:
+    """The argument block of one matrix (`kernels/product.py` draws it)."""
+    packing = matrix.packing
+    if packing.kind == "code":
+        assert quantized is not None
+        blocks, inputs = matrix.cols // packing.cols, (quantized.q, quantized.d, quantized.pairs if packing.sub == 32 else quantized.sums)
+    else:
+        blocks, inputs = matrix.cols, (*p.at(x), 0)
+    end = p.at(residual) if residual else (0, 0)
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows())

@@ -1,0 +1,69 @@
+"""Ops on each row by itself: links of a chain, whose kernels are in `kernels/row.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgerun.backends.cpu.phase import bits
+from edgerun.graph import ops
+
+if TYPE_CHECKING:
+    from edgerun.backends.cpu.phases import Phases
+
+
+def embed(p: Phases, op: ops.Embed) -> None:
+    """The step itself looks embeddings up, before the phases run."""
+    assert len(p.list) + len(p.chain) == 0, "embeddings come first"
+
+
+def norm(p: Phases, op: ops.Norm) -> None:
+    """Normalise groups of columns."""
+    width = op.x.width // op.groups
+    p.row(f"row-norm-{op.kind}", op.out, *p.at(op.x), *p.at(op.out), width, op.groups,
+          p.vector(op.weight), p.vector(op.bias), bits(op.eps))   # fmt: skip
+
+
+def rope(p: Phases, op: ops.Rope) -> None:
+    """Rotate heads by the cosines and sines of the row, tables that a step fills once for each kind of rope."""
+    key = (op.frequencies, op.pairing, op.magnitude)
+    if key not in p.rope:
+        p.rope[key] = p.scratch.floats(p.max_rows, 4 * len(op.frequencies))
+    width = op.x.width // op.heads
+    p.row(f"row-rope-{op.pairing}", op.x, *p.at(op.x), op.heads, width, len(op.frequencies), p.rope[key].ctypes.data)
+
+
+def gate(p: Phases, op: ops.Gate) -> None:
+    """Activate and multiply."""
+    p.row(f"row-gate-{op.activation}", op.out, *p.at(op.gate), *p.at(op.up), *p.at(op.out), op.out.width, 0)
+
+
+def activate(p: Phases, op: ops.Activate) -> None:
+    """Activate each number."""
+    _map(p, op.activation, op.x, op.x, op.out)
+
+
+def add(p: Phases, op: ops.Add) -> None:
+    """Add."""
+    _map(p, "add", op.x, op.y, op.out)
+
+
+def scale(p: Phases, op: ops.Scale) -> None:
+    """Multiply by a number."""
+    _map(p, "scale", op.x, op.x, op.out, op.factor)
+
+
+def softcap(p: Phases, op: ops.Softcap) -> None:
+    """Bend into a range."""
+    _map(p, "softcap", op.x, op.x, op.out, op.cap)
+
+
+def select(p: Phases, op: ops.Select) -> None:
+    """Copy the rows that are asked for; from here on, rows are those."""
+    assert op.x.buffer != op.out.buffer, "a chunk would overwrite rows that another one has yet to read"
+    p.flush()
+    p.on_outputs = True
+    p.row("row-select", op.out, *p.at(op.x), *p.at(op.out), op.x.width, p.frame)
+
+
+def _map(p: Phases, name: str, x: ops.View, y: ops.View, out: ops.View, factor: float = 0.0) -> None:
+    p.row(f"row-map-{name}", out, *p.at(x), *p.at(y), *p.at(out), out.width, bits(factor))

@@ -1,0 +1,15 @@
+"""What specs are composed of. A component is frozen data and knows which ops it stands for; it knows no family and no file.
+
+`prefix` is what the tensor names of a layer begin with, such as "blk.3.". Buffers are described in `graph/lower.py`.
+Every default is neutral: a component that is not named is not there.
+"""
+
+from edgerun.models.components.attention import Attention, Heads, QKNorm
+from edgerun.models.components.embedding import Embedding
+from edgerun.models.components.feed_forward import FeedForward
+from edgerun.models.components.head import Head
+from edgerun.models.components.layer import Layer, Part
+from edgerun.models.components.norm import Norm
+from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
+
+__all__ = ["Attention", "Embedding", "FeedForward", "Head", "Heads", "Layer", "LinearScaling", "Norm", "Pairing", "Part", "QKNorm", "Rope", "YarnScaling"]

@@ -1,0 +1,78 @@
+"""Attention over the memory of keys and values, and what it is made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from edgerun.graph import ops
+from edgerun.graph.builder import Builder
+from edgerun.graph.ops import View
+from edgerun.graph.program import Cache
+from edgerun.models.components.norm import Norm
+from edgerun.models.components.rope import Rope
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How many query and key/value heads, and how wide a key (and query) and a value are."""
+
+    queries: int
+    kv: int
+    key: int
+    value: int
+
+
+@dataclass(frozen=True)
+class QKNorm:
+    """Norm of queries and of keys before the rope (arXiv:2010.04245): each head by itself, or the whole projection at once."""
+
+    norm: Norm
+    over: Literal["head", "all"] = "head"
+
+    def emit(self, b: Builder, x: View, name: str, heads: int) -> None:
+        """Normalise `heads` heads in place."""
+        self.norm.emit(b, x, x, name, heads if self.over == "head" else 1)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Causal attention with grouped key/value heads (arXiv:2305.13245).
+
+    scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores.
+    """
+
+    heads: Heads
+    rope: Rope | None = None
+    qk_norm: QKNorm | None = None
+    window: int | None = None
+    scale: float | None = None
+    softcap: float | None = None
+
+    def cache(self) -> Cache:
+        """The key/value memory of such a layer."""
+        return Cache(self.heads.kv, self.heads.key, self.heads.value, self.window)
+
+    def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
+        """Write the projected attention over x, plus residual, to out. The file may hold q, k and v in one matrix."""
+        n = self.heads
+        q_width, k_width, v_width = n.queries * n.key, n.kv * n.key, n.kv * n.value
+        qkv = b.buffer("qkv", q_width + k_width + v_width)
+        if b.has(f"{prefix}attn_qkv.weight"):
+            b.linear(x, qkv, [(f"{prefix}attn_qkv", qkv.width)])
+        else:
+            b.linear(x, qkv, [(f"{prefix}attn_q", q_width), (f"{prefix}attn_k", k_width), (f"{prefix}attn_v", v_width)])
+        q, k, v = qkv.part(0, q_width), qkv.part(q_width, k_width), qkv.part(q_width + k_width, v_width)
+        if self.qk_norm:
+            self.qk_norm.emit(b, q, f"{prefix}attn_q_norm", n.queries)
+            self.qk_norm.emit(b, k, f"{prefix}attn_k_norm", n.kv)
+        if self.rope:
+            # Queries and keys lie side by side and turn alike: one op.
+            self.rope.emit(b, qkv.part(0, q_width + k_width), n.queries + n.kv)
+        cache = b.cache(self.cache())
+        b.add(ops.Store(k, v, cache))
+        att = b.buffer("att", n.queries * n.value)
+        scale = 1 / math.sqrt(n.key) if self.scale is None else self.scale
+        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap))
+        b.linear(att, out, [(f"{prefix}attn_output", out.width)], residual)

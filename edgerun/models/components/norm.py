@@ -1,0 +1,25 @@
+"""Normalisation with weights of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgerun.graph import ops
+from edgerun.graph.builder import Builder
+from edgerun.graph.ops import View
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Normalisation with weights from the file; kind as in `ops.Norm`."""
+
+    kind: Literal["rms", "layer"]
+    eps: float
+
+    def emit(self, b: Builder, x: View, out: View, name: str, groups: int = 1) -> None:
+        """Normalise each of `groups` equal parts of x with tensor `name`.weight."""
+        width = x.width // groups
+        weight = b.weight(f"{name}.weight", width)
+        bias = b.optional(f"{name}.bias", width) if self.kind == "layer" else None
+        b.add(ops.Norm(x, out, weight, self.eps, self.kind, groups, bias))
