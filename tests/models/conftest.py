@@ -1,9 +1,7 @@
 import pytest
-from oracle_case import NAMES, OracleCase
+from oracle_case import NAMES, load
 
 
 @pytest.fixture(params=NAMES)
 def case(request):
-    case = OracleCase(request.param)
-    yield case
-    case.gguf.close()
+    return load(request.param)

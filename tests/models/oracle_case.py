@@ -1,31 +1,39 @@
-"""The golden models of tests/golden/oracle, and how to run one. A new architecture is a folder there and nothing here."""
+"""The golden models and how to run one. A new architecture is a file in tests/golden/architectures and nothing here.
+
+tests/golden/oracle has whole files, tests/golden/architectures recipes; $EDGERUN_ORACLE names a folder with more of the former.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recipe import Recipe
 
 from edgerun import formats
-from edgerun.backends.executor import PAGE, Batch, Executor
-from edgerun.gguf import GGUF, open_gguf
+from edgerun.backends.executor import PAGE, Batch, Executor, Tensor
+from edgerun.gguf import open_gguf
 from edgerun.models import Spec, spec_from
 
-FOLDER = Path(__file__).parents[1] / "golden" / "oracle"
-NAMES = sorted(path.parent.name for path in FOLDER.glob("*/model.gguf"))
+GOLDEN = Path(__file__).parents[1] / "golden"
+FOLDERS = {path.parent.name: path.parent for root in (GOLDEN / "oracle", Path(os.environ.get("EDGERUN_ORACLE", GOLDEN / "oracle"))) for path in sorted(root.glob("*/model.gguf"))}
+RECIPES = {path.stem: path for path in sorted((GOLDEN / "architectures").glob("*.npz"))}
+NAMES = [*FOLDERS, *RECIPES]
 
 
 class OracleCase:
-    """A model file with token sequences and the logits expected for them."""
+    """A tiny model with token sequences and the logits expected for them."""
 
-    def __init__(self, name: str) -> None:
-        self.gguf: GGUF = open_gguf(FOLDER / name / "model.gguf")
-        self.tensors = self.gguf.tensors
-        self.metadata: dict[str, Any] = dict(self.gguf.metadata)
-        self.shapes = {name: tensor.shape for name, tensor in self.tensors.items()}
-        with np.load(FOLDER / name / "golden.npz") as golden:
-            self.sequences = [(golden[f"tokens_{i}"], golden[f"pos_{i}"], golden[f"logits_{i}"]) for i in range(int(golden["n_seq"]))]
+    tensors: Mapping[str, Tensor]
+    metadata: dict[str, Any]
+    sequences: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def read(self, name: str) -> np.ndarray:
         tensor = self.tensors[name]
@@ -42,6 +50,34 @@ class OracleCase:
             off += ((logits - golden) ** 2).sum()
             total += (golden.astype(np.float64) ** 2).sum()
         return off / total
+
+
+class FileCase(OracleCase):
+    """One of whole files: model.gguf and golden.npz in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        file = open_gguf(folder / "model.gguf")
+        self.tensors, self.metadata = file.tensors, dict(file.metadata)
+        with np.load(folder / "golden.npz") as golden:
+            what = "logits" if "logits_0" in golden else "hidden"
+            self.sequences = [
+                (tokens, golden[f"pos_{i}"] if f"pos_{i}" in golden else np.arange(len(tokens)), golden[f"{what}_{i}"])
+                for i in range(int(golden["n_seq"]))
+                for tokens in (golden[f"tokens_{i}"],)
+            ]
+
+
+class RecipeCase(OracleCase):
+    """One whose weights follow from their names."""
+
+    def __init__(self, path: Path) -> None:
+        recipe = Recipe.load(path)
+        self.tensors, self.metadata, self.sequences = recipe.tensors(), recipe.metadata, recipe.sequences
+
+
+def load(name: str) -> OracleCase:
+    """The case of that name."""
+    return FileCase(FOLDERS[name]) if name in FOLDERS else RecipeCase(RECIPES[name])
 
 
 def run(executor: Executor, tokens: np.ndarray, chunk: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from oracle_case import NAMES, OracleCase
+from oracle_case import NAMES, load
 
 import edgerun
 from edgerun.models import families
@@ -20,7 +20,7 @@ def test_a_median_family_file_has_at_most_60_lines() -> None:
 
 
 def test_every_family_has_golden_logits() -> None:
-    assert {OracleCase(name).metadata["general.architecture"].replace("-", "_") for name in NAMES} == set(families())
+    assert {load(name).metadata["general.architecture"].replace("-", "_") for name in NAMES} == set(families())
 
 
 def test_nothing_branches_on_an_architecture_name() -> None:

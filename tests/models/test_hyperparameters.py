@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle_case import OracleCase
+from oracle_case import load
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.lower import lower
 from edgerun.models import spec_from
 from edgerun.models.components import LinearScaling, YarnScaling
 
-LLAMA = OracleCase("llama")
-GEMMA3 = OracleCase("gemma3")
+LLAMA = load("llama")
+GEMMA3 = load("gemma3")
 
 
 def spec_with(case=LLAMA, shapes=None, **changes):

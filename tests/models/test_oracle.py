@@ -6,7 +6,7 @@ import typing
 
 import numpy as np
 import pytest
-from oracle_case import OracleCase, run
+from oracle_case import OracleCase, load, run
 
 from edgerun.backends.executor import Batch
 from edgerun.errors import ModelError
@@ -106,7 +106,7 @@ def alternatives(field, hint, value):
     ],
 )
 def test_mutations_reach_every_component(name: str, part: str) -> None:
-    assert any(part in what for what, _ in mutations(OracleCase(name).spec()))
+    assert any(part in what for what, _ in mutations(load(name).spec()))
 
 
 def test_two_sequences_in_one_batch_do_not_meet(case: OracleCase, compile) -> None:
