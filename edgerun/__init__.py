@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM, load, load_tokenizer, memory_plan, render_template
+    from edgerun.api import LLM, load, load_template, load_tokenizer, memory_plan, render_template
     from edgerun.backends.executor import MemoryPlan
     from edgerun.engine.sampling import Sampling
     from edgerun.engine.stats import Stats
@@ -57,13 +57,14 @@ __all__ = [
     "UsageError",
     "__version__",
     "load",
+    "load_template",
     "load_tokenizer",
     "memory_plan",
     "render_template",
 ]
 
 _PLACES = {
-    "edgerun.api": ("LLM", "load", "load_tokenizer", "memory_plan", "render_template"),
+    "edgerun.api": ("LLM", "load", "load_template", "load_tokenizer", "memory_plan", "render_template"),
     "edgerun.backends.executor": ("MemoryPlan",),
     "edgerun.engine.sampling": ("Sampling",),
     "edgerun.engine.stats": ("Stats",),

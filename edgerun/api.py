@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -51,6 +51,7 @@ def load(
     backend: str = "auto",
     numerics: str = "fast",
     kv: str = "f16",
+    chat_template: str | None = None,
     chunk: int | None = None,
     progress: Progress | None = None,
 ) -> LLM:
@@ -60,7 +61,8 @@ def load(
     threads: default one per fast core this process may use; more than can run at once are not started.
     backend: auto, cpu, or reference (NumPy in float64: slow and true). numerics: fast, or exact (float32 from
     dequantized weights). kv: what keys and values are kept as: f16, f32, bf16, q8_0 (half of f16) or q4_0 (a quarter), or two as
-    keys:values. chunk: prompt rows per step, for measurements; changes no result.
+    keys:values. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
+    file, or of a built-in one. chunk: prompt rows per step, for measurements; changes no result.
     progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces).
 
     UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be
@@ -85,7 +87,7 @@ def load(
         found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory())
         executor = blueprint.compile(pages_for(found.context), use.count, phases)
         opened.callback(executor.close)
-        llm = LLM(blueprint, found, executor, use, sampling, chunk)
+        llm = LLM(blueprint, found, executor, use, sampling, chunk, chat_template)
         opened.pop_all()
     llm.warnings[:0] = phases.notes
     llm._compile_seconds = phases.compile_seconds
@@ -103,6 +105,20 @@ def load_tokenizer(ref: Ref) -> Tokenizer:
 
     with open_gguf(_resolve(ref)) as file:
         return tokenizer_from(file.metadata)
+
+
+def load_template(ref: Ref, chat_template: str | None = None) -> tuple[ChatTemplate, str | None]:
+    """The chat template of a model, chosen as by `load`, without loading the model; and a warning where the file has none.
+
+    >>> template, warning = load_template("smollm2:135m", "chatml")
+    >>> template.render([{"role": "user", "content": "Hi"}], add_generation_prompt=False).text.splitlines()
+    ['<|im_start|>user', 'Hi<|im_end|>']
+    """
+    from edgerun.text.template import template_for
+    from edgerun.text.tokenizer import tokenizer_from
+
+    with open_gguf(_resolve(ref)) as file:
+        return template_for(file.metadata, tokenizer_from(file.metadata), chat_template)
 
 
 def render_template(
@@ -150,7 +166,7 @@ class LLM:
     """
 
     def __init__(
-        self, blueprint: Blueprint, found: Fit, executor: Executor, threads: machine.Threads, sampling: Sampling, chunk: int | None
+        self, blueprint: Blueprint, found: Fit, executor: Executor, threads: machine.Threads, sampling: Sampling, chunk: int | None, chat_template: str | None
     ) -> None:
         from edgerun.engine.session import Session
 
@@ -165,6 +181,7 @@ class LLM:
         self.session = Session(executor, found.context, chunk)
         self.warnings = [line for line in (found.warning, threads.warning) if line]
         self._file = blueprint.file
+        self._chat_template = chat_template
         self._load_seconds = self._compile_seconds = 0.0
         self._read_bandwidth: float | None = None
         self._closed = False
@@ -185,10 +202,10 @@ class LLM:
 
     @functools.cached_property
     def template(self) -> ChatTemplate:
-        """The chat template of the file, or one chosen by the model's name, with a warning."""
+        """The chat template that was asked for, that of the file, or one that fits the vocabulary, with a warning."""
         from edgerun.text.template import template_for
 
-        template, warning = template_for(self.metadata, self.tokenizer)
+        template, warning = template_for(self.metadata, self.tokenizer, self._chat_template)
         if warning:
             self.warnings.append(warning)
         return template
@@ -244,12 +261,12 @@ class LLM:
 
     @overload
     def chat(self, messages: Sequence[Message], *, stream: Literal[False] = False, tools: Sequence[Any] | None = None, max_tokens: int | None = None,
-             stop: str | Iterable[str] = (), template_kwargs: Mapping[str, Any] | None = None,
+             stop: str | Iterable[str] = (), think: bool | None = None, template_kwargs: Mapping[str, Any] | None = None,
              on_progress: Callable[[int, int], None] | None = None, **sampling: Any) -> Reply: ...  # fmt: skip
 
     @overload
     def chat(self, messages: Sequence[Message], *, stream: Literal[True], tools: Sequence[Any] | None = None, max_tokens: int | None = None,
-             stop: str | Iterable[str] = (), template_kwargs: Mapping[str, Any] | None = None,
+             stop: str | Iterable[str] = (), think: bool | None = None, template_kwargs: Mapping[str, Any] | None = None,
              on_progress: Callable[[int, int], None] | None = None, **sampling: Any) -> Stream: ...  # fmt: skip
 
     def chat(
@@ -260,6 +277,7 @@ class LLM:
         tools: Sequence[Any] | None = None,
         max_tokens: int | None = None,
         stop: str | Iterable[str] = (),
+        think: bool | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         **sampling: Any,
@@ -268,7 +286,7 @@ class LLM:
 
         stream: give the pieces as they are made (each knows its kind, text or reasoning; `.reply` holds all of it) instead
         of the whole Reply. tools: JSON schemas for the template; calls come in `reply.tool_calls`, nothing is run.
-        template_kwargs: further variables of the template. The rest is as in `generate`.
+        think: ask the template for an answer with or without reasoning before it; default as the template does it. template_kwargs: further variables of the template. The rest is as in `generate`.
 
         >>> from edgerun import load
         >>> with load("smollm2:135m") as llm:
@@ -277,11 +295,13 @@ class LLM:
         ('Hello', 'stop')
         """
         from edgerun.text.reasoning import ReasoningSplitter
+        from edgerun.text.toolcalls import MARKS
 
-        rendered = self._render(messages, tools, True, template_kwargs or {})
+        rendered = self._render(messages, tools, True, {"think": think} | dict(template_kwargs or {}))
         ids = self.tokenizer.encode_pieces(rendered.pieces)
         splitter = ReasoningSplitter.of(self.template.source, rendered.text)
-        answer = self._answer(ids, max_tokens, stop, on_progress, sampling, splitter=splitter, tools=bool(tools))
+        marks = [*splitter.marks, *(MARKS if tools else ())]
+        answer = self._answer(ids, max_tokens, stop, on_progress, sampling, marks, splitter=splitter, tools=bool(tools))
         if stream:
             return answer
         for _ in answer:
@@ -295,6 +315,7 @@ class LLM:
         stop: str | Iterable[str],
         on_progress: Callable[[int, int], None] | None,
         sampling: Mapping[str, Any],
+        marks: Collection[str] = (),
         **stream: Any,
     ) -> Stream:
         from edgerun.engine.sampling import Sampler
@@ -307,7 +328,7 @@ class LLM:
         stats = self.session.stats
         stats.load_seconds, stats.compile_seconds = self._load_seconds, self._compile_seconds
         stats.bytes_per_token, stats.read_bandwidth = self.plan.weights, self._read_bandwidth
-        return Stream(tokens, stats, self.tokenizer.detokenizer(), stops, **stream)
+        return Stream(tokens, stats, self.tokenizer.detokenizer(keep=marks), stops, **stream)
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 

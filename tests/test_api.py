@@ -222,6 +222,19 @@ def test_chat_answers_and_says_how() -> None:
         assert llm.session.tokens[: llm.stats.prompt_tokens] == llm.tokenizer.encode(llm.render_chat(messages), parse_special=True)
 
 
+def test_marks_of_reasoning_and_tool_calls_stay_in_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are control tokens in many vocabularies, whose text is left out else."""
+    (tmp_path / "t.jinja").write_text("<think>{{ enable_thinking }}{{ tone }}")
+    with tiny(chat_template=str(tmp_path / "t.jinja")) as llm:
+        asked, made = [], llm.tokenizer.detokenizer
+        monkeypatch.setattr(llm.tokenizer, "detokenizer", lambda keep: asked.append(set(keep)) or made(keep=keep))
+        llm.chat([], max_tokens=1)
+        assert asked[0] == {"<think>", "</think>"}
+        llm.chat([], max_tokens=1, tools=[{}])
+        assert {"<think>", "<tool_call>", "</tool_call>"} < asked[1]
+        assert llm.render_chat([], think=False, tone="dry") == "<think>Falsedry"
+
+
 def test_render_template_needs_no_model() -> None:
     source = "{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}{{ extra }}{% if add_generation_prompt %}>{% endif %}"
     text = edgerun.render_template(source, [{"role": "user", "content": "Hi"}], bos_token="<s>", eos_token="</s>", extra="!")

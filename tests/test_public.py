@@ -15,7 +15,7 @@ import edgerun
 
 PUBLIC = {
     "LLM", "EdgerunError", "GGUFError", "MemoryPlan", "ModelError", "OutputError", "Piece", "Reply", "ResourceError", "Sampling", "SourceError",
-    "Stats", "Stream", "TemplateError", "TokenizerError", "ToolCall", "Unsupported", "UsageError", "__version__", "load", "load_tokenizer",
+    "Stats", "Stream", "TemplateError", "TokenizerError", "ToolCall", "Unsupported", "UsageError", "__version__", "load", "load_template", "load_tokenizer",
     "memory_plan", "render_template",
 }  # fmt: skip
 

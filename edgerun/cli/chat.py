@@ -29,6 +29,7 @@ def command(
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
     logit_bias: o.LogitBias = None,
+    chat_template: o.ChatTemplate = None, chat_template_kwargs: o.ChatTemplateKwargs = None, think: o.Think = None,
     system: o.System = None, stop: o.Stop = None, stats: o.Stats = False, quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Talk with a model.
@@ -41,9 +42,10 @@ def command(
         temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, repeat_penalty=repeat_penalty, repeat_last_n=repeat_last_n,
         presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
     )  # fmt: skip
+    rendering = o.rendering(chat_template_kwargs, think)
     name = model or default_model()
-    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v)) as llm:
-        chat = Chat(llm, name, {"max_tokens": o.limit(max_tokens), "stop": stop or []} | sampling, show_stats=stats, quiet=quiet)
+    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), chat_template=chat_template) as llm:
+        chat = Chat(llm, name, {"max_tokens": o.limit(max_tokens), "stop": stop or []} | rendering | sampling, show_stats=stats, quiet=quiet, think=think)
         chat.conversation.system = system
         chat.talk(open_editor(config.chats_folder() / "history", [f"/{name}" for name in COMMANDS]))
 
@@ -51,12 +53,13 @@ def command(
 class Chat:
     """A conversation that is going on. options: what `LLM.chat` takes for every answer."""
 
-    def __init__(self, llm: LLM, model: str, options: dict[str, Any], show_stats: bool = False, quiet: bool = False) -> None:
+    def __init__(self, llm: LLM, model: str, options: dict[str, Any], show_stats: bool = False, quiet: bool = False, think: o.Thinking | None = None) -> None:
         self.llm = llm
         self.model = model
         self.options = options
         self.show_stats = show_stats
         self.quiet = quiet
+        self.think = think
         self.conversation = Conversation()
         self.stats: Stats | None = None
         self._commands = ChatCommands(self)
@@ -113,7 +116,7 @@ class Chat:
 
     def _answer(self, again: bool) -> str:
         """Show the answer as it comes. Ctrl-C stops it, and is an exception only when nothing was said yet or nobody is there."""
-        writer, stopped = AnswerText(), False
+        writer, stopped = AnswerText(self.think), False
         with status("reading the conversation:", wanted=not self.quiet) as advance:
             stream: Stream = self.llm.chat(self.conversation.request(), stream=True, on_progress=advance, **self._options(again))
             self._warnings.show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from edgerun.cli.complete import models
 from edgerun.errors import UsageError
 
 Output = Literal["text", "json", "jsonl"]
+Thinking = Literal["show", "hide", "off"]
 
 
 def _option(*names: str, help: str, metavar: str | None = None, **settings: Any) -> Any:
@@ -45,6 +47,15 @@ FrequencyPenalty = Annotated[float | None, _option("--frequency-penalty", metava
 LogitBias = Annotated[list[str] | None, _option("--logit-bias", metavar="ID+X", help="Add X to the score of token ID, or with ID-inf never take it; may be repeated.")]
 
 System = Annotated[str | None, _option("-sys", "--system", metavar="TEXT", help="What the model is told before the conversation.")]
+ChatTemplate = Annotated[
+    str | None,
+    _option("--chat-template", metavar="FILE|NAME", help="Another chat template than the model's: a Jinja file, one of several in the model file, or a built-in one."),
+]
+ChatTemplateKwargs = Annotated[str | None, _option("--chat-template-kwargs", metavar="JSON", help="Variables for the chat template, as {\"enable_thinking\": false}.")]
+Think = Annotated[
+    Thinking | None,
+    _option("--think", help="What a model thinks before it answers: show it, hide it, or turn it off where its template can; default: shown on a terminal."),
+]
 Stop = Annotated[list[str] | None, _option("--stop", metavar="TEXT", help="End the answer before this text; may be repeated.")]
 Stats = Annotated[bool, _option("--stats", help="Say on stderr what the answer cost.")]
 Quiet = Annotated[bool, _option("-q", "--quiet", help="No progress and no warnings on stderr.")]
@@ -66,6 +77,23 @@ def _bias(text: str) -> tuple[int, float]:
     if not match:
         raise UsageError(f"--logit-bias {text[:40]!a} is not a token id with a bias, as 15043+1.5 or 15043-inf")
     return int(match[1]), float(match[2])
+
+
+def rendering(kwargs: str | None, think: Thinking | None) -> dict[str, Any]:
+    """How `LLM.chat` is to use the template, of the options that say so. UsageError when the variables are no JSON object."""
+    given: dict[str, Any] = {"think": think == "show"} if think in ("show", "off") else {}
+    return given | {"template_kwargs": json_object(kwargs, "--chat-template-kwargs")} if kwargs else given
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """The object that `text` writes. UsageError, which names the option, when it is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(f'{option} {text[:40]!a} is not a JSON object, as {{"enable_thinking": false}}')
+    return value
 
 
 def kv(keys: str | None, values: str | None) -> str:

@@ -37,7 +37,7 @@ def gather(option: str | None, words: Sequence[str], file: str | None) -> str:
         parts.append(" ".join(typed))
     parts = [_argument(part) for part in parts]
     if file is not None and file != STDIN:
-        parts.append(_read_file(file))
+        parts.append(read_file(file, "prompt file"))
     if explicit or not _is_terminal():
         parts.append(_read_stdin(patient=explicit or not any(parts)))
     prompt = "\n".join(part for part in parts if part)
@@ -65,8 +65,11 @@ def _argument(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _read_file(path: str) -> str:
-    where = f"prompt file {path!a}"
+def read_file(path: str, what: str) -> str:
+    """The text of a file, of standard input for -. UsageError, which calls it `what`, when it cannot be read or is no text."""
+    if path == STDIN:
+        return _read_stdin(patient=True)
+    where = f"{what} {path!a}"
     try:
         with open(path, "rb") as file:
             return text_of(file.read(LARGEST + 1), where)

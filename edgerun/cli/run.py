@@ -32,31 +32,34 @@ def command(
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
     logit_bias: o.LogitBias = None,
+    chat_template: o.ChatTemplate = None, chat_template_kwargs: o.ChatTemplateKwargs = None, think: o.Think = None,
     system: o.System = None, stop: o.Stop = None, raw: Raw = False,
     stats: o.Stats = False, output: o.OutputFormat = "text", quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Answer one prompt.
 
     The prompt is put together from -p, the words, -f and, when it is not a terminal, standard input. The answer goes to
-    standard output as it is made; what a model thinks before it answers is shown on a terminal only. Without options it is sampled as the model's authors
-    advise, else with --temp 0.8 --top-k 40 --top-p 0.95 --min-p 0.05 and no penalties.
+    standard output as it is made; what a model thinks before it answers is
+    shown on a terminal, dimmed, and left out elsewhere unless --think show is given. Without options it is sampled as the
+    model's authors advise, else with --temp 0.8 --top-k 40 --top-p 0.95 --min-p 0.05 and no penalties.
     """
     text = gather(prompt, words or [], file)
+    rendering = o.rendering(chat_template_kwargs, think)
     sampling = o.sampling(
         temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, repeat_penalty=repeat_penalty, repeat_last_n=repeat_last_n,
         presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
     )  # fmt: skip
     name = model or default_model()
-    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v)) as llm, ExitStack() as shown:
+    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), chat_template=chat_template) as llm, ExitStack() as shown:
         warnings = Warnings(llm, quiet)
         advance = shown.enter_context(status("reading the prompt:", wanted=not quiet))
         limits: dict[str, Any] = {"max_tokens": o.limit(max_tokens), "stop": stop or [], "on_progress": advance}
         messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": text}]
-        answer: Stream = llm.generate(text, **limits, **sampling) if raw else llm.chat(messages, stream=True, **limits, **sampling)
+        answer: Stream = llm.generate(text, **limits, **sampling) if raw else llm.chat(messages, stream=True, **rendering, **limits, **sampling)
         warnings.show()
         if stats:
             shown.callback(lambda: print(figures(answer.stats), file=sys.stderr))
-        writer = writer_for(output, name)
+        writer = writer_for(output, name, think)
         for piece in answer:
             writer.write(piece, piece.kind)
         if stats:

@@ -51,19 +51,26 @@ def styled(stream: TextIO | None) -> bool:
 class AnswerText:
     """An answer on stdout, flushed piece by piece. On a terminal it is cleaned, and reasoning is shown dimmed.
 
-    Without a terminal only the answer itself is written, unchanged but for a newline at its end.
+    Without a terminal only the answer itself is written, unchanged but for a newline at its end. think: `show` writes reasoning in
+    any case; `hide` and `off` leave a passing line on stderr of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, think: str | None = None) -> None:
         self.stream = stdout()
         self._terminal, self._styled = is_terminal(self.stream), styled(self.stream)
+        self._reasons = think == "show" or (think is None and self._terminal)
+        self._folded = StatusLine(self._terminal)
         self._kind = ""
         self._last = ""
 
     def write(self, text: str, kind: str = "text") -> None:
         """Show a stretch of text of that kind, `text` or `reasoning`."""
-        if not text or (kind == "reasoning" and not self._terminal):
+        if not text:
             return
+        if kind == "reasoning" and not self._reasons:
+            self._folded.draw("thinking ...")
+            return
+        self._folded.erase()
         shown = clean(text) if self._terminal else text
         if kind != self._kind:
             self._switch(kind)
@@ -73,6 +80,7 @@ class AnswerText:
 
     def end(self, reply: object = None) -> None:
         """End the last line, so that what comes next begins on its own."""
+        self._folded.erase()
         if self._last not in ("", "\n"):
             self.stream.write("\n")
             self.stream.flush()

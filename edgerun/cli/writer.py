@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from edgerun.cli.terminal import AnswerText, is_terminal, stdout
 
 if TYPE_CHECKING:
-    from edgerun.cli.options import Output
+    from edgerun.cli.options import Output, Thinking
     from edgerun.engine.stats import Stats
     from edgerun.stream import Reply
 
@@ -28,10 +28,10 @@ class Writer(Protocol):
         ...
 
 
-def writer_for(output: Output, model: str) -> Writer:
-    """The writer for `-o output`. OutputError when there is no stdout."""
+def writer_for(output: Output, model: str, think: Thinking | None = None) -> Writer:
+    """The writer for `-o output`; think: as for AnswerText, JSON always has the reasoning. OutputError when there is no stdout."""
     if output == "text":
-        return AnswerText()
+        return AnswerText(think)
     return (JsonWriter if output == "json" else JsonLinesWriter)(model)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from edgerun.errors import EdgerunError, TemplateError, UsageError
@@ -66,13 +67,16 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = True,
         documents: Sequence[Mapping[str, Any]] | None = None,
+        think: bool | None = None,
         **kwargs: Any,
     ) -> Rendered:
         """The prompt for `messages` ({"role", "content", ...} as in the OpenAI API); kwargs are variables for the template.
 
+        think: have the model reason before it answers, or not, where the template can; None leaves it to the template.
         TemplateError when the template fails, refuses the messages or exceeds its bounds; UsageError for messages that are none.
         """
         try:
+            kwargs = _switches(think) | kwargs
             variables = {name: value if callable(value) else quote_all(value) for name, value in kwargs.items()}
             variables |= {"messages": [_message(message) for message in messages]}
             given = {"tools": quote_all(tools), "documents": quote_all(documents)}
@@ -150,6 +154,13 @@ def _line(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _switches(think: bool | None) -> dict[str, Any]:
+    """The variables that the known templates read to have the model reason or not."""
+    if think is None:
+        return {}
+    return {"enable_thinking": think, "thinking": think} | ({} if think else {"thinking_budget": 0})
+
+
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise TypeError(f"a {type(message).__name__} is not a message")
@@ -176,19 +187,20 @@ class Vocabulary(Protocol):
         ...
 
 
-def template_for(metadata: Mapping[str, Any], tokenizer: Vocabulary, name: str | None = None) -> tuple[ChatTemplate, str | None]:
+def template_for(metadata: Mapping[str, Any], tokenizer: Vocabulary, choice: str | None = None) -> tuple[ChatTemplate, str | None]:
     """The chat template of a model file, and a warning where it is a guess.
 
-    `name` asks for another than the file's default: one that the file has under this name, or a built-in one; UsageError if
-    there is neither.
+    choice: another than the file's default: the path of a file with its source, the name of a further one of the model file, or of a
+    built-in one; UsageError if there is none of these.
     """
     bos, eos = (tokenizer.token_text(id) if id is not None else "" for id in (tokenizer.bos, tokenizer.eos))
-    key = "tokenizer.chat_template" + (f".{name}" if name else "")
+    key = "tokenizer.chat_template" + (f".{choice}" if choice else "")
     source = metadata.get(key)
     if isinstance(source, str) and source.strip():
         return ChatTemplate(source, bos, eos), None
-    if name:
-        return ChatTemplate.named(name, bos, eos), None
+    if choice:
+        is_file = Path(choice).is_file() or choice.endswith(".jinja") or Path(choice).name != choice
+        return (ChatTemplate(_read(choice), bos, eos) if is_file else ChatTemplate.named(choice, bos, eos)), None
 
     def has(text: str) -> bool:
         return len(tokenizer.encode(text, add_special=False, parse_special=True)) == 1
@@ -197,6 +209,16 @@ def template_for(metadata: Mapping[str, Any], tokenizer: Vocabulary, name: str |
     why = "by the look of its vocabulary" if guess else "though its vocabulary fits none: it may not be made for chats"
     warning = f"the model file has no chat template; using {guess or 'chatml'}, {why} (--raw uses none)"
     return ChatTemplate.named(guess or "chatml", bos, eos), warning
+
+
+def _read(path: str) -> str:
+    """The source of a template from a file. UsageError when it cannot be read, TemplateError when it is too long."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(MAX_SOURCE + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"the chat template {_line(ascii(path), 200)} cannot be read: {why}") from None
 
 
 def template_names(metadata: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ A kind is a file of this folder whose class reads the metadata and encodes text 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -126,9 +126,13 @@ class Tokenizer:
         self.piece(token)
         return self._vocabulary.tokens[token]
 
-    def detokenizer(self, skip_special: bool = True) -> Detokenizer:
-        """Text that grows id by id, for streaming: the joined pieces, which llama.cpp shows of a generation too."""
-        return Detokenizer(lambda token: self.piece(token, not skip_special))
+    def detokenizer(self, skip_special: bool = True, keep: Collection[str] = ()) -> Detokenizer:
+        """Text that grows id by id, for streaming: the joined pieces, which llama.cpp shows of a generation too.
+
+        keep: control tokens whose text is wanted all the same.
+        """
+        kept = {token for text in keep for token in self.encode(text, add_special=False, parse_special=True) if self.token_text(token) == text}
+        return Detokenizer(lambda token: self.piece(token, not skip_special or token in kept))
 
     def _encode(self, parts: list[str | int], ids: list[int]) -> None:
         start = True

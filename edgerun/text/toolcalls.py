@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+MARKS = ("<tool_call>", "</tool_call>", "<|tool_call|>", "<|/tool_call|>", "<|tool_call>", "<tool_call|>")   # where these are tokens, their text is needed
+
 # A call that was cut off has no closing tag and no valid JSON, so it stays text.
 _TAGGED = re.compile(r"<\|?tool_call\|?>\s*([\[{].*?)(?:<\|?/tool_call\|?>|(?=<\|?tool_call\|?>)|\Z)", re.DOTALL)
 

@@ -84,6 +84,16 @@ def test_reasoning_is_dimmed_and_apart(show: Show) -> None:
     assert screen.text() == "\x1b[2mHm\x1b[22m\x1b[2m...\\x1b[0m\x1b[22m\n\nBlue.\n"
 
 
+@pytest.mark.parametrize("think", ["hide", "off"])
+def test_hidden_reasoning_leaves_nothing_on_the_screen(show: Show, think: str) -> None:
+    screen = show()
+    writer = AnswerText(think)
+    for piece, kind in (("Hm", "reasoning"), ("...", "reasoning"), ("Blue.", "text")):
+        writer.write(piece, kind)
+    writer.end()
+    assert screen.text() == "\r\x1b[2Kthinking ...\r\x1b[2KBlue.\n"
+
+
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_no_style_where_none_is_wanted(show: Show, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)

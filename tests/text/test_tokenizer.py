@@ -126,6 +126,12 @@ def test_the_detokenizer_gives_the_joined_pieces(text: str) -> None:
     assert shown.push(END) + shown.push(TOOL) == "<|im_end|><tool>"
 
 
+def test_the_detokenizer_keeps_the_marks_that_are_asked_for() -> None:
+    kept = TOKENIZER.detokenizer(keep=["<|im_end|>", "no token"])
+    ids = TOKENIZER.encode("a<|im_end|>b<|im_start|>", parse_special=True)
+    assert "".join(map(kept.push, ids)) == "a<|im_end|>b"
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [("rwkv", "model is 'rwkv', which edgerun cannot read; known are gpt2"), (None, "model is missing"), (7, "not a string")],
