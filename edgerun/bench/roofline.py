@@ -6,17 +6,16 @@ Across: multiplications per byte read from memory; up: multiplications per secon
 from __future__ import annotations
 
 import math
-import os
 import string
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from edgerun.backends.cpu.ceilings import Ceilings
 from edgerun.bench.result import Result
-from edgerun.errors import OutputError, UsageError
+from edgerun.picture import save
 
 WIDTH, HEIGHT = 64, 16
-PICTURES = (".png", ".svg", ".pdf")
 _MARKS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 
 
@@ -35,19 +34,12 @@ def roof(ceilings: Ceilings, x: float) -> float:
     return min(ceilings.macs, ceilings.read * x)
 
 
-def check_picture(path: Path) -> None:
-    """UsageError when no picture can be drawn there, OutputError when it cannot be written: before anything is measured."""
-    if path.suffix.lower() not in PICTURES:
-        raise UsageError(f"--plot {str(path)!a}: the name of a picture ends in {', '.join(PICTURES)}")
-    if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-        raise OutputError(f"--plot {str(path)!a} cannot be written: there is no such folder, or it takes no files")
-    _pyplot()
-
-
 def picture(results: Sequence[Result], path: Path) -> None:
     """Draw all results into a file. OutputError when it cannot be written."""
-    plt = _pyplot()
-    figure, axes = plt.subplots(figsize=(8, 5))
+    save(lambda axes: _draw(results, axes), path)
+
+
+def _draw(results: Sequence[Result], axes: Any) -> None:
     left, right, _, _ = _frame(results)
     for group in _by_threads(results):
         ceilings = group[0].loaded.ceilings
@@ -60,24 +52,6 @@ def picture(results: Sequence[Result], path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="multiplications per byte read", ylabel="GMAC/s", title=_title(results))
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise OutputError(f"--plot {str(path)!a} could not be written: {error.strerror}") from None
-    finally:
-        plt.close(figure)
-
-
-def _pyplot():   # type: ignore[no-untyped-def]   # of a package that need not be there
-    """matplotlib without a window; UsageError where it is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("--plot needs matplotlib; install it with: pip install 'edgerun[plot]' (--roofline draws without it)") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
 
 
 def _by_threads(results: Sequence[Result]) -> list[list[Result]]:

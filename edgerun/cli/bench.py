@@ -122,7 +122,7 @@ def _picture(plot: str | None) -> Path | None:
         return None
     if not plot:
         raise UsageError("--plot needs the name of a file, as roofline.png")
-    from edgerun.bench.roofline import check_picture
+    from edgerun.picture import check_picture
 
     check_picture(Path(plot))
     return Path(plot)

@@ -68,10 +68,10 @@ class Session:
         self.stats = Stats(prompt_tokens=len(prompt))
         return self._generate(list(prompt), sampler, max_tokens, frozenset(eog), on_progress or (lambda done, total: None), self.stats, perf_counter())
 
-    def logits(self, ids: Ids[int]) -> Iterator[np.ndarray]:
-        """Logits of every position of `ids`, in memory emptied before: float32 [some rows, n_vocab], each valid until the next."""
+    def logits(self, ids: Ids[int], start: int = 0) -> Iterator[np.ndarray]:
+        """Logits of the positions of `ids` from `start` on: float32 [some rows, n_vocab], each valid until the next."""
         self._check(ids)
-        return self._logits(list(ids))
+        return self._logits(list(ids), start)
 
     def rewind(self, length: int = 0) -> None:
         """Forget the tokens in memory from position `length` on."""
@@ -116,11 +116,13 @@ class Session:
             stats.finish_reason = stats.finish_reason or "cancelled"
             stats.peak_rss = peak_memory()
 
-    def _logits(self, ids: list[int]) -> Iterator[np.ndarray]:
+    def _logits(self, ids: list[int], start: int) -> Iterator[np.ndarray]:
         scheduler = Scheduler(most_outputs(self.executor.n_vocab, self.executor.max_rows), self.chunk)
-        sequence = self._begin(ids, wanted=0)
+        sequence = self._begin(ids, wanted=start)
         while sequence.pending:
-            yield self._step(sequence, scheduler)
+            logits = self._step(sequence, scheduler)
+            if len(logits):
+                yield logits
             if sequence is not self.sequence:
                 raise UsageError("these logits cannot go on: their session has begun something else")
 

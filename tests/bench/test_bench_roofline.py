@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from bench_cases import answer, loaded, prompt
 
-from edgerun.bench import roofline as module
-from edgerun.bench.roofline import check_picture, intensity, picture, roof, roofline
+from edgerun.bench.roofline import intensity, picture, roof, roofline
 from edgerun.errors import OutputError, UsageError
+from edgerun.picture import check_picture
 
 PLOT = """\
 llama 135M Q4_1 (avx2), 2 threads: / 20.0 GB/s, - 400 GMAC/s
@@ -88,7 +88,7 @@ def test_a_picture(tmp_path: Path) -> None:
 def test_a_picture_by_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without matplotlib: what is drawn, and what becomes of an error."""
     drawn = Drawn()
-    monkeypatch.setattr(module, "_pyplot", lambda: drawn)
+    monkeypatch.setattr("edgerun.picture._pyplot", lambda: drawn)
     picture([prompt(loaded(1)), answer(loaded(2))], tmp_path / "plot.png")
     assert drawn.lines == [3, 1, 3, 1]   # a roof and a point, twice
     drawn.error = OSError(28, "No space left on device")

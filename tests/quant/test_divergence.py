@@ -41,6 +41,18 @@ def test_the_definition() -> None:
     assert found.perplexity_ratio == pytest.approx(theirs / ours, rel=1e-12)
 
 
+def test_errors_are_standard_errors() -> None:
+    a, b = logits(20, 500), logits(21, 500)
+    tokens = np.random.default_rng(22).integers(0, 40, 500).tolist()
+    p, q = (np.log(probabilities(x)) for x in (a, b))
+    lost = np.array([p[i, t] - q[i, t] for i, t in enumerate(tokens[1:])])
+    per_row, same = (np.exp(p) * (p - q)).sum(1), p.argmax(1) == q.argmax(1)
+    found = Divergence.between(a, b, tokens)
+    assert found.mean_error == pytest.approx(per_row.std(ddof=1) / math.sqrt(500), rel=1e-9)
+    assert found.same_top_error == pytest.approx(same.std(ddof=1) / math.sqrt(500), rel=1e-9)
+    assert found.perplexity_ratio_error == pytest.approx(found.perplexity_ratio * lost.std(ddof=1) / math.sqrt(499), rel=1e-9)
+
+
 def test_a_worked_example() -> None:
     """Halves against a quarter and three quarters: log 2 - log(3) / 2."""
     a, b = np.zeros((2, 2)), np.log([[0.25, 0.75]] * 2)
@@ -51,7 +63,10 @@ def test_a_worked_example() -> None:
 
 def test_the_same_model_has_not_diverged() -> None:
     a = logits(3)
-    assert Divergence.between(a, a.copy(), TOKENS) == Divergence(len(TOKENS), 0.0, 0.0, 0.0, 0.0, 1.0, 1.0)
+    found = Divergence.between(a, a.copy(), TOKENS)
+    assert (found.mean, found.mean_error, found.median, found.p99, found.max) == (0, 0, 0, 0, 0)
+    assert (found.same_top, found.same_top_error, found.perplexity_ratio, found.perplexity_ratio_error) == (1, 0, 1, 0)
+    assert found.perplexity == found.reference_perplexity
 
 
 @given(hnp.arrays(np.float32, (4, 9), elements=st.floats(-50, 50, width=32)), st.floats(-1e3, 1e3))
