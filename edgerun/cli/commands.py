@@ -13,6 +13,8 @@ COMMANDS = {
     "rm": "Remove models from this machine.",
     "path": "Print where a model file is.",
     "bench": "Measure how fast models run here.",
+    "check": "Look a model file through for damage.",
+    "edit": "Write a copy of a model with other metadata.",
     "perplexity": "Measure how well a model predicts a text.",
     "compare": "Measure what a smaller model lost.",
     "doctor": "Tell what this machine offers and what limits a model on it.",
