@@ -13,6 +13,7 @@ COMMANDS = {
     "rm": "Remove models from this machine.",
     "path": "Print where a model file is.",
     "bench": "Measure how fast models run here.",
+    "quantize": "Make a model smaller.",
     "check": "Look a model file through for damage.",
     "edit": "Write a copy of a model with other metadata.",
     "perplexity": "Measure how well a model predicts a text.",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,6 +32,7 @@ class GGUFWriter:
 
     def __init__(self, path: str | os.PathLike[str], alignment: int = DEFAULT_ALIGNMENT):
         self.path = Path(path)
+        self._part = self.path.with_name(self.path.name + ".part")
         self._alignment = alignment
         self._values: dict[str, bytes] = {}
         self._tensors: dict[str, tuple[tuple[int, ...], int, int, Any]] = {}
@@ -68,15 +70,32 @@ class GGUFWriter:
 
     def close(self) -> None:
         """Write the file. OutputError when that fails; then nothing is left behind."""
-        part = self.path.with_name(self.path.name + ".part")
+        self.write()
+        self.publish()
+
+    def write(self) -> None:
+        """Write all of it beside its place. OutputError when that fails; then nothing is left behind."""
+        with self._removing(), open(self._part, "wb") as file:
+            self._write(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def publish(self) -> None:
+        """Move what was written to its place. OutputError when that fails."""
+        with self._removing():
+            os.replace(self._part, self.path)
+
+    def discard(self) -> None:
+        """Remove what was written and not published."""
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _removing(self) -> Iterator[None]:
         try:
-            with open(part, "wb") as file:
-                self._write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.path)
+            yield
         except BaseException as error:
-            part.unlink(missing_ok=True)
+            self.discard()
             if isinstance(error, OSError):
                 raise OutputError(f"{shown(str(self.path), 1000)}: cannot be written: {error.strerror or error}") from None
             raise

@@ -1,0 +1,135 @@
+"""Writes a model file anew with other types, as a plan says. Knows how to cut the work; the formats know how to encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from edgerun.errors import ModelError, UsageError
+from edgerun.formats import by_id, by_name
+from edgerun.gguf import GGUF
+from edgerun.gguf.types import TENSOR_TYPES
+from edgerun.gguf.writer import GGUFWriter
+from quant.edit import Change, copy_metadata
+from quant.importance import Importance
+from quant.plan import Plan, Row
+
+Progress = Callable[[int, int], None]   # (bytes of the source dealt with, of)
+
+_SLICE = 1 << 20          # weights that one thread takes at a time
+_QUANTIZATION_VERSION = 2   # of the block formats (GGML_QNT_VERSION)
+
+
+def quantize(
+    file: GGUF,
+    plan: Plan,
+    out: Path,
+    *,
+    importance: Importance | None = None,
+    threads: int = 1,
+    changes: Sequence[Change] = (),
+    removed: Collection[str] = (),
+    most: int | None = None,
+    progress: Progress = lambda done, of: None,
+) -> list[Path]:
+    """Write the plan's file to `out`, or, where it is larger than `most` bytes, to several; which. Nothing is there until all of it is.
+
+    Memory holds one tensor and a few slices. UsageError when `out` is the source, ModelError for weights that a type cannot hold,
+    OutputError when it cannot be written.
+    """
+    groups = _groups(plan.rows, most)
+    paths = [out] if len(groups) == 1 else [_part_name(out, i, len(groups)) for i in range(len(groups))]
+    if any(path.exists() and path.samefile(part.path) for path in paths for part in file.files):
+        raise UsageError(f"{str(out)!a} is the model itself; give another name")
+    stated = [Change("general.file_type", plan.recipe.file_type, "u32"), Change("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
+    total = sum(tensor.nbytes for tensor in file.tensors.values())
+    with ThreadPoolExecutor(threads) as pool:
+        worker = _Worker(pool, importance, lambda done: progress(done, total))
+        writers = [GGUFWriter(path) for path in paths]
+        copy_metadata(file.metadata, writers[0], [*stated, *changes], removed)
+        for number, (writer, rows) in enumerate(zip(writers, groups, strict=True)):
+            if len(groups) > 1:
+                writer.add("split.no", number, "u16")
+                writer.add("split.count", len(groups), "u16")
+                writer.add("split.tensors.count", len(plan.rows), "i32")
+            for row in rows:
+                type_id = next(number for number, kind in TENSOR_TYPES.items() if kind.name == row.type)
+                writer.add_tensor(row.tensor.name, worker.bytes_of(row), type_id, row.tensor.shape)
+        try:
+            for writer in writers:
+                writer.write()
+            for writer in reversed(writers):   # the first part, without which there is no model, comes last
+                writer.publish()
+        except BaseException:
+            for writer in writers:
+                writer.discard()
+            raise
+    progress(total, total)
+    return paths
+
+
+def _groups(rows: Sequence[Row], most: int | None) -> list[list[Row]]:
+    """The tensors of each part: as many as stay below `most` bytes, one at least."""
+    groups: list[list[Row]] = [[]]
+    size = 0
+    for row in rows:
+        if most is not None and groups[-1] and size + row.nbytes > most:
+            groups.append([])
+            size = 0
+        groups[-1].append(row)
+        size += row.nbytes
+    return groups
+
+
+def _part_name(out: Path, index: int, count: int) -> Path:
+    """llama.cpp's names of the parts of a split model."""
+    return out.with_name(f"{out.name.removesuffix('.gguf')}-{index + 1:05}-of-{count:05}.gguf")
+
+
+class _Worker:
+    """Makes the bytes of one tensor after another, with all threads on each."""
+
+    def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, progress: Callable[[int], None]) -> None:
+        self._pool, self._importance, self._progress = pool, importance, progress
+        self._done = 0
+
+    def bytes_of(self, row: Row) -> Callable[[], memoryview]:
+        """A function that gives the tensor's new bytes when they are to be written."""
+
+        def made() -> memoryview:
+            self._progress(self._done)
+            content = self._encoded(row) if row.changes else row.tensor.read()
+            self._done += row.tensor.nbytes
+            return content.reshape(-1).data
+
+        return made
+
+    def _encoded(self, row: Row) -> np.ndarray:
+        tensor, source, target = row.tensor, by_id(row.tensor.type), by_name(row.type)
+        weights = self._importance.of(tensor.name, tensor.shape) if self._importance else None
+        out = np.empty((tensor.rows, target.row_bytes(tensor.shape[-1])), np.uint8)
+
+        def encode(part: tuple[int, int, int]) -> None:
+            matrix, start, stop = part
+            x = source.dequantize(tensor.read(start, stop))
+            try:
+                out[start:stop] = target.quantize(x, None if weights is None else weights[matrix])
+            except ModelError as error:
+                raise ModelError(f"tensor {tensor.name!a}, from row {start} on: {error}") from None
+
+        for _ in self._pool.map(encode, _parts(tensor.shape)):
+            pass
+        return out
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    """(matrix of the stack, first row, row behind the last), in rows of all matrices one after another."""
+    rows = shape[-2] if len(shape) > 1 else 1
+    stack = int(np.prod(shape[:-2])) if len(shape) > 2 else 1
+    step = max(1, _SLICE // shape[-1])
+    for matrix in range(stack):
+        for start in range(0, rows, step):
+            yield matrix, matrix * rows + start, matrix * rows + min(start + step, rows)
