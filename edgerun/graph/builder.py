@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from edgerun.errors import ModelError
-from edgerun.graph.ops import Linear, Op, View
+from edgerun.graph.ops import Experts, Linear, Op, View
 from edgerun.graph.program import Cache, Program
 
 Shape = tuple[int, ...]   # slowest first: a matrix is (rows, cols)
@@ -63,9 +63,21 @@ class Builder:
     def linear(self, x: View, out: View, parts: Sequence[tuple[str, int]], residual: View | None = None) -> None:
         """Append one Linear over matrices (name, rows), with the biases that the file has."""
         assert sum(rows for _, rows in parts) == out.width, (parts, out)
-        weights = tuple(self.weight(f"{name}.weight", rows, x.width) for name, rows in parts)
+        weights = tuple(self._matrix(f"{name}.weight", rows, x.width) for name, rows in parts)
         biases = tuple(self.optional(f"{name}.bias", rows) for name, rows in parts)
         self.add(Linear(x, out, weights, biases, residual))
+
+    def experts(self, x: View, choice: View, out: View, count: int, cols: int, parts: Sequence[tuple[str, int]]) -> None:
+        """Append one Experts over stacks (name, rows) of `count` matrices, with the biases that the file has. x: `cols` wide, or slots of that."""
+        weights = tuple(self.weight(f"{name}.weight", count, rows, cols) for name, rows in parts)
+        biases = tuple(self.optional(f"{name}.bias", count, rows) for name, rows in parts)
+        op = Experts(x, choice, out, weights, biases)
+        assert op.used * sum(rows for _, rows in parts) == out.width, (parts, out)
+        self.add(op)
+
+    def _matrix(self, name: str, rows: int, cols: int) -> str:
+        """A weight [rows, cols]; a file may hold one row as a vector."""
+        return self.weight(name, cols) if rows == 1 and self._shapes.get(name) == (cols,) else self.weight(name, rows, cols)
 
     def program(self, logits: View) -> Program:
         """The finished program; ModelError when tensors of the file were left unused."""

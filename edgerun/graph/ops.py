@@ -3,7 +3,7 @@
 A buffer is float32 [rows, width]; rows is the number of rows of the batch, or of the rows asked for after `Select`.
 An op reads and writes views (columns `start:start + width` of a buffer) and names weights by their tensor name.
 Every op has a float64 twin in `backends/reference/`; the op suite holds every backend to it.
-All ops but `Linear` and `Attention` work on each row by itself.
+All ops but `Linear`, `Experts` and `Attention` work on each row by itself.
 """
 
 from __future__ import annotations
@@ -110,17 +110,91 @@ class Attention(Op):
     sinks: str | None = None
 
 
-Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2"]   # gelu: the tanh form
+Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"]   # gelu: the tanh form
 
 
 @dataclass(frozen=True)
 class Gate(Op):
-    """out = activation(gate) * up."""
+    """out = activation(gate) * up; the gate is as wide as up, or one column for all of it."""
 
     gate: View
     up: View
     out: View
     activation: Activation
+
+
+@dataclass(frozen=True)
+class ClampedGate(Op):
+    """out = g * sigmoid(slope * g) * (u + 1), g being the gate up to `limit`, u being up within +-limit (arXiv:2508.10925)."""
+
+    gate: View
+    up: View
+    out: View
+    slope: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Route(Op):
+    """Which `used` experts each row goes to, and with which weights (arXiv:1701.06538).
+
+    logits: [n], one per expert. choice: 2 * used columns: the numbers of the experts, best first and the lower one of equals,
+    then their weights. Scores are the softmax or the sigmoid of the logits; what is ranked is score + bias (a tensor [n],
+    arXiv:2408.15664). groups: experts n/groups at a time; only those of the `groups_used` best groups take part, a group being
+    worth the sum of its `group_best` best experts (arXiv:2405.04434, 2412.19437). normalise: where given, the weights of a row are divided by
+    their sum + normalise. In the end weights are multiplied by `factors` (a tensor [n]) and `scale`.
+    """
+
+    logits: View
+    choice: View
+    used: int
+    gating: Literal["softmax", "sigmoid"]
+    normalise: float | None = None
+    bias: str | None = None
+    groups: int = 1
+    groups_used: int = 1
+    group_best: int = 1
+    factors: str | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Experts(Op):
+    """out = for each W of `weights`, for each slot j of the row: W[id_j] x_j + b[id_j], one after another.
+
+    W: [n, rows, cols], b: [n, rows]. The ids are those of `choice`, a view that `Route` filled. x is as wide as one slot, cols, and then
+    shared by all of them, or holds `used` slots.
+    """
+
+    x: View
+    choice: View
+    out: View
+    weights: tuple[str, ...]
+    biases: tuple[str | None, ...]
+
+    @property
+    def used(self) -> int:
+        """Slots of a row."""
+        return self.choice.width // 2
+
+
+@dataclass(frozen=True)
+class Weigh(Op):
+    """out = slots of x, each times its weight in `choice`."""
+
+    x: View
+    choice: View
+    out: View
+
+
+@dataclass(frozen=True)
+class Mix(Op):
+    """out = sum over the slots of x, each times its weight where there is a `choice`, plus `residual` where given (may be `out`)."""
+
+    x: View
+    out: View
+    choice: View | None
+    residual: View | None = None
 
 
 @dataclass(frozen=True)

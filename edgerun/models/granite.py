@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm
+from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm, Part
 from edgerun.models.hyperparameters import Hyperparameters
 from edgerun.models.spec import Spec
 
 
 def spec(h: Hyperparameters) -> Spec:
-    """Pre-norm decoder with SwiGLU; the file's q and k are permuted as in Llama's."""
+    """Pre-norm decoder with SwiGLU."""
+    return decoder(h, FeedForward(h.count("feed_forward_length"), "silu"))
+
+
+def decoder(h: Hyperparameters, feed_forward: Part) -> Spec:
+    """A Granite around this feed-forward; the file's q and k are permuted as in Llama's."""
     norm = Norm("rms", h.eps())
     attention = Attention(h.heads(), h.rope("neighbours"), scale=h.optional("attention.scale"))
-    feed_forward = FeedForward(h.count("feed_forward_length"), "silu")
     layer = Layer(attention, feed_forward, norm, residual_scale=h.optional("residual_scale") or 1.0)
     head = Head(norm, scale=1 / (h.optional("logit_scale") or 1.0))
     return h.spec([layer] * h.n_layer, head, Embedding(h.optional("embedding_scale") or 1.0))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sized
-from typing import Any
+from typing import Any, Literal
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
-from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, YarnScaling
+from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, Routing, YarnScaling
 from edgerun.models.spec import Spec
 
 MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
 MAX_LAYERS = 100_000
+MAX_EXPERTS = 1024
 MAX_CONTEXT = 1 << 31
 
 # Keys that change what a model computes, with the values that change nothing. A family either reads such a key or cannot
@@ -30,6 +31,13 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "attn_logit_softcapping": (0,),
     "embedding_scale": (0, 1),
     "expert_count": (0,),
+    "expert_gating_func": (0,),
+    "expert_group_count": (0, 1),
+    "expert_shared_count": (0,),
+    "expert_shared_feed_forward_length": (0,),
+    "expert_weights_norm": (False,),
+    "expert_weights_scale": (0, 1),
+    "leading_dense_block_count": (0,),
     "final_logit_softcapping": (0,),
     "logit_scale": (0, 1),
     "nextn_predict_layers": (0,),
@@ -39,6 +47,9 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "rope.scaling.yarn_log_multiplier": (0,),
     "use_parallel_residual": (False,),
 }
+
+Gating = Literal["softmax", "sigmoid"]
+_GATINGS: tuple[tuple[Gating, bool], ...] = (("softmax", False), ("sigmoid", False), ("softmax", True))   # and whether weights are always normalised
 
 
 class Hyperparameters:
@@ -140,6 +151,33 @@ class Hyperparameters:
         base = self.number("rope.freq_base", 10000.0, least=1.001, most=1e30)
         divisors = self.vector("rope_freqs.weight", width // 2) if "rope_freqs.weight" in self._shapes else None
         return Rope(width, base, pairing, self._scaling(), divisors, self.positive("rope.scaling.attn_factor", 1.0))
+
+    def routing(self, gating: Gating, normalise: float | None = None, bias: str | None = None) -> Routing:
+        """The routing that the file describes. gating, normalise (as in `ops.Route`): what holds where the file does not say.
+
+        bias: the tensor of a layer that is added for ranking, if this file has it.
+        """
+        count = self.count("expert_count", most=MAX_EXPERTS)
+        used = self.count("expert_used_count", most=count)
+        kind = self.count("expert_gating_func", 0, least=0)
+        if kind > len(_GATINGS):
+            raise Unsupported(f"'{self.architecture}.expert_gating_func' is {kind}; edgerun computes 1 (softmax), 2 (sigmoid) and 3 (softmax of the chosen)")
+        gating, always = _GATINGS[kind - 1] if kind else (gating, False)
+        normalised = self.get("expert_weights_norm")
+        if not _among(normalised, (None, True, False)):
+            raise self.wrong("expert_weights_norm", normalised, "true or false is needed")
+        if always or normalised:
+            normalise = normalise or 0.0
+        elif normalised is not None:
+            normalise = None
+        groups = self.count("expert_group_count", 1, least=0, most=count) or 1
+        groups_used = self.count("expert_group_used_count", groups, least=0, most=groups) or groups
+        if count % groups or used > count // groups * groups_used:
+            raise self.wrong("expert_group_count", groups, f"it must divide the {count} experts and leave {used} to choose from")
+        best = min(1 if gating == "softmax" else 2, count // groups)   # DeepSeek-V2 takes the best of a group, V3 the best two
+        there = bias if bias and any(name.endswith(f".{bias}") for name in self._shapes) else None
+        scale = self.optional("expert_weights_scale") or 1.0
+        return Routing(count, used, gating, normalise, there, groups, groups_used, best, scale=scale)
 
     def vector(self, name: str, length: int) -> tuple[float, ...]:
         """The values of a small tensor of positive numbers, which becomes part of the spec."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgerun import formats
 from edgerun.backends.executor import PAGE, Batch, Tensor
-from edgerun.backends.reference import attention, ops
+from edgerun.backends.reference import attention, experts, ops
 from edgerun.backends.reference.step import Memory, Step
 from edgerun.graph import ops as graph
 from edgerun.graph.program import Cache, Program
@@ -22,6 +22,11 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Store: attention.store,
     graph.Attention: attention.attention,
     graph.Gate: ops.gate,
+    graph.ClampedGate: ops.clamped_gate,
+    graph.Route: experts.route,
+    graph.Experts: experts.experts,
+    graph.Weigh: experts.weigh,
+    graph.Mix: experts.mix,
     graph.Activate: ops.activate,
     graph.Add: ops.add,
     graph.Scale: ops.scale,

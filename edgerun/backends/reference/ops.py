@@ -1,4 +1,4 @@
-"""The float64 twin of every op but those with memory (`attention.py`). The definitions are in `graph/ops.py`."""
+"""The float64 twin of every op but those with memory (`attention.py`) and those of experts (`experts.py`). The definitions are in `graph/ops.py`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def linear(op: ops.Linear, step: Step) -> None:
     x = step.get(op.x)
     parts = []
     for weight, bias in zip(op.weights, op.biases, strict=True):
-        y = x @ step.weight(weight).T
+        y = x @ step.weight(weight).reshape(-1, op.x.width).T   # a vector is a matrix of one row
         parts.append(y if bias is None else y + step.weight(bias))
     y = np.concatenate(parts, axis=1)
     step.put(op.out, y if op.residual is None else y + step.get(op.residual))
@@ -56,7 +56,7 @@ def activation(kind: ops.Activation, x: np.ndarray) -> np.ndarray:
     """The activation function `kind` of every value."""
     match kind:
         case "silu":
-            return x * np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))   # x / (1 + exp(-x)) that cannot overflow
+            return x * sigmoid(x)
         case "gelu":
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         case "gelu_erf":
@@ -65,11 +65,25 @@ def activation(kind: ops.Activation, x: np.ndarray) -> np.ndarray:
             return np.maximum(x, 0)
         case "relu2":
             return np.maximum(x, 0) ** 2
+        case "sigmoid":
+            return sigmoid(x)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), written so that it cannot overflow."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
 
 
 def gate(op: ops.Gate, step: Step) -> None:
     """Activate the gate and multiply."""
     step.put(op.out, activation(op.activation, step.get(op.gate)) * step.get(op.up))
+
+
+def clamped_gate(op: ops.ClampedGate, step: Step) -> None:
+    """Bound gate and up, then multiply."""
+    g = np.minimum(step.get(op.gate), op.limit)
+    u = np.clip(step.get(op.up), -op.limit, op.limit)
+    step.put(op.out, g * sigmoid(op.slope * g) * (u + 1))
 
 
 def activate(op: ops.Activate, step: Step) -> None:

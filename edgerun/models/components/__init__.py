@@ -6,10 +6,14 @@ Every default is neutral: a component that is not named is not there.
 
 from edgerun.models.components.attention import Attention, Heads, QKNorm
 from edgerun.models.components.embedding import Embedding
+from edgerun.models.components.experts import Clamp, Experts, Routing
 from edgerun.models.components.feed_forward import FeedForward
 from edgerun.models.components.head import Head
 from edgerun.models.components.layer import Layer, Part
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
 
-__all__ = ["Attention", "Embedding", "FeedForward", "Head", "Heads", "Layer", "LinearScaling", "Norm", "Pairing", "Part", "QKNorm", "Rope", "YarnScaling"]
+__all__ = [
+    "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Layer", "LinearScaling", "Norm", "Pairing", "Part", "QKNorm",
+    "Rope", "Routing", "YarnScaling",
+]  # fmt: skip

@@ -1,0 +1,101 @@
+"""A feed-forward of many experts, of which each row uses a few (arXiv:1701.06538, 2101.03961)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgerun.graph import ops
+from edgerun.graph.builder import Builder
+from edgerun.graph.ops import Activation, View
+from edgerun.models.components.feed_forward import FeedForward
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How scores of `count` experts become the weights of `used`; the fields are those of `ops.Route`.
+
+    bias: name of a tensor that is added for the ranking only; factors: of one that the weights are multiplied by.
+    """
+
+    count: int
+    used: int
+    gating: Literal["softmax", "sigmoid"] = "softmax"
+    normalise: float | None = None
+    bias: str | None = None
+    groups: int = 1
+    groups_used: int = 1
+    group_best: int = 1
+    factors: str | None = None
+    scale: float = 1.0
+
+    def emit(self, b: Builder, prefix: str, x: View) -> View:
+        """The choice of each row: a view that `ops.Experts` reads."""
+        logits, choice = b.buffer("router", self.count), b.buffer("choice", 2 * self.used)
+        b.linear(x, logits, [(f"{prefix}ffn_gate_inp", self.count)])
+        bias, factors = (b.weight(prefix + name, self.count) if name else None for name in (self.bias, self.factors))
+        b.add(ops.Route(logits, choice, self.used, self.gating, self.normalise, bias, self.groups, self.groups_used, self.group_best, factors, self.scale))
+        return choice
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """The bounded gate of gpt-oss; fields as in `ops.ClampedGate`."""
+
+    slope: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Sum of weight * down(activation(gate) * up) over the chosen experts, or of weight * down(activation(up)) where kind is plain.
+
+    width: of an expert. The file may hold gate and up in one stack of matrices. weigh: whether the weights multiply what experts
+    make, or what they are given. shared: a feed-forward that every row uses (arXiv:2401.06066), whose result is added.
+    """
+
+    routing: Routing
+    width: int
+    activation: Activation | Clamp = "silu"
+    kind: Literal["gated", "plain"] = "gated"
+    weigh: Literal["output", "input"] = "output"
+    shared: FeedForward | None = None
+
+    def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
+        """Write the experts' sum over x, plus residual, to out."""
+        assert x.buffer != out.buffer, "the shared feed-forward reads x after the experts wrote out"
+        n, choice = self.routing, self.routing.emit(b, prefix, x)
+        act = self._hidden(b, prefix, x, choice)
+        slots = b.buffer("slots", n.used * out.width)
+        b.experts(act, choice, slots, n.count, self.width, [(f"{prefix}ffn_down_exps", out.width)])
+        b.add(ops.Mix(slots, out, choice if self.weigh == "output" else None, residual))
+        if self.shared:
+            self.shared.emit(b, prefix, x, out, residual=out)
+
+    def _hidden(self, b: Builder, prefix: str, x: View, choice: View) -> View:
+        """What the down matrices read: a slot for each chosen expert."""
+        n, gate, up, both = self.routing, f"{prefix}ffn_gate_exps", f"{prefix}ffn_up_exps", f"{prefix}ffn_gate_up_exps"
+        parts = [(up, self.width)] if self.kind == "plain" else [(both, 2 * self.width)] if b.has(f"{both}.weight") else [(gate, self.width), (up, self.width)]
+        whole = b.buffer("expert_gu", n.used * sum(rows for _, rows in parts))
+        b.experts(x, choice, whole, n.count, x.width, parts)
+        if self.weigh == "input":   # of matrices without bias, what is multiplied may as well be the product
+            for at in range(0, whole.width, whole.width // len(parts)):
+                part = whole.part(at, whole.width // len(parts))
+                b.add(ops.Weigh(part, choice, part))
+        wide, step = n.used * self.width, self.width
+        act = b.buffer("expert_act", wide)
+        if self.kind == "plain":
+            assert not isinstance(self.activation, Clamp), "a bounded gate needs a gate"
+            b.add(ops.Activate(whole, act, self.activation))
+        elif len(parts) > 1:   # the gates of all slots, then the ups of all slots
+            self._gate(b, whole.part(0, wide), whole.part(wide, wide), act)
+        else:                  # gate and up of one slot after another
+            for at in range(0, wide, step):
+                self._gate(b, whole.part(2 * at, step), whole.part(2 * at + step, step), act.part(at, step))
+        return act
+
+    def _gate(self, b: Builder, gate: View, up: View, out: View) -> None:
+        if isinstance(self.activation, Clamp):
+            b.add(ops.ClampedGate(gate, up, out, self.activation.slope, self.activation.limit))
+        else:
+            b.add(ops.Gate(gate, up, out, self.activation))
