@@ -11,11 +11,14 @@ import numpy as np
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.kernels.control import MOST_EXPERTS
+from edgerun.backends.cpu.lowering.experts import expert_rooms
 from edgerun.backends.cpu.native import Linked
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, quantized_bytes, slot_bytes
+from edgerun.backends.cpu.phase import quantized_bytes
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, vector_bytes
+from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, shape_of, vector_bytes
 from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor, most_outputs
 from edgerun.errors import Unsupported
 from edgerun.formats import by_id
@@ -26,8 +29,8 @@ Progress = Callable[[str, int, int], None]   # what is being done, done, of
 
 
 def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """The matrices that are multiplied with, once each."""
-    names = dict.fromkeys(name for op in program.ops if isinstance(op, ops.Linear) for name in op.weights)
+    """The matrices that are multiplied with, stacks of them too, once each."""
+    names = dict.fromkeys(name for op in program.ops if isinstance(op, ops.Linear | ops.Experts) for name in op.weights)
     return [tensors[name] for name in names]
 
 
@@ -41,6 +44,8 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
     coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
     total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows, isas.choose()))
+    rooms = {key: sizes for op in program.ops if isinstance(op, ops.Experts) for key, sizes in expert_rooms(op, tensors, max_rows, exact).items()}
+    total += sum(aligned(size) for sizes in rooms.values() for size in sizes)
     turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
     return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
 
@@ -48,12 +53,15 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
 def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
     """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used.
 
-    Unsupported where an attention head is wider than the kernels compute.
+    Unsupported where an attention head is wider than the kernels compute, or a layer has more experts.
     """
     exact = numerics == "exact"
     widest = max((max(c.key_width, c.value_width) for c in program.caches), default=0)
     if widest > F.MAX_HEAD:
         raise Unsupported(f"the model's attention heads are {widest} wide; the CPU backend computes up to {F.MAX_HEAD}: use the reference backend")
+    most = max((shape_of(tensors[name])[0] for op in program.ops if isinstance(op, ops.Experts) for name in op.weights), default=0)
+    if most > MOST_EXPERTS:
+        raise Unsupported(f"the model has {most} experts in a layer; the CPU backend computes up to {MOST_EXPERTS}: use the reference backend")
     return MemoryPlan(
         weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)) + sum(vector_bytes(t) for t in _vectors(program, tensors)),
         kv=pages * page_bytes(program, kv),
@@ -105,7 +113,7 @@ class CpuExecutor:
         self._table = np.zeros((len(steps), 4), np.int64)
         self._table[:, 0] = [linked.addresses[p.kernel] for p in steps]
         self._table[:, 1] = [p.args for p in steps]
-        self._chunks = np.array([(p.fixed, p.per_rows, p.per_tile) for p in steps], np.int64)
+        self._chunks = np.array([(p.fixed, p.per_rows, p.per_tile, p.slots, p.share, p.most, p.turns) for p in steps], np.int64).T
         self._late = np.array([p.on_outputs for p in steps])
         self._counted: list[tuple[int, int, int] | None] = [None, None]
         self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
@@ -157,8 +165,9 @@ class CpuExecutor:
         parity = (self._pool.epoch + 1) & 1
         if self._counted[parity] == (n, m, tiles):
             return
-        rows = np.where(self._late, -(-m // ROWS_PER_CHUNK), -(-n // ROWS_PER_CHUNK))
-        counts = self._chunks[:, 0] + self._chunks[:, 1] * rows + self._chunks[:, 2] * tiles
+        fixed, per_rows, per_tile, slots, share, most, turns = self._chunks
+        rows = np.where(self._late, m, n)
+        counts = fixed + per_rows * -(-rows // ROWS_PER_CHUNK) + per_tile * tiles + turns * np.minimum(-(-rows * slots // share), most)
         self._table[:, 2 + parity] = np.where(self._late & (m == 0), 0, counts)
         self._counted[parity] = (n, m, tiles)
 

@@ -5,29 +5,44 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from edgerun.backends.cpu.isa import Isa
+
 Word = int | str   # a word of an argument block; a str names a kernel whose address goes there once it is linked
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A kernel, its arguments and its number of chunks: fixed + per row tile (ROWS or OUTPUTS) or per attention tile."""
+    """A kernel, its arguments and its number of chunks: fixed + per row tile (ROWS or OUTPUTS) or per attention tile.
+
+    Where rows have `slots`, also `turns` for every `share` of all slots, but for `most` times at most.
+    """
 
     kernel: str
     args: int
     fixed: int = 0
     per_rows: int = 0
     per_tile: int = 0
+    slots: int = 0
+    share: int = 1
+    most: int = 1 << 40
+    turns: int = 1
     on_outputs: bool = False
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """int8 activations of a view: addresses of codes, scales, sums of 16 and of 32 columns."""
+    """Quantized activations of a view: addresses of codes, scales, sums of 16 and of 32 columns."""
 
     q: int
     d: int
     sums: int
     pairs: int
+
+
+def quantized_bytes(width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int]:
+    """Bytes of the fields of `Quantized` for a view: codes, scales, sums of 16 and of 32 columns."""
+    n = max_rows * width
+    return n * isa.activation, n // 4, n // 4, n // 8
 
 
 def bits(x: float) -> int:

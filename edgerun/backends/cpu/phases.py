@@ -6,7 +6,7 @@ Attention is one. Activations are quantized where an integer matrix reads them, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -16,7 +16,7 @@ from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
 from edgerun.backends.cpu.lowering import LOWERINGS
-from edgerun.backends.cpu.phase import Phase, Quantized, Word
+from edgerun.backends.cpu.phase import Phase, Quantized, Word, quantized_bytes
 from edgerun.backends.cpu.weights import Matrix, Weights
 from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops
@@ -53,12 +53,6 @@ def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]
     return {name: (rows.get(name, max_rows), round16(width)) for name, width in program.buffers.items()}
 
 
-def quantized_bytes(width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int]:
-    """Bytes of the fields of `Quantized` for a view: codes, scales, sums of 16 and of 32 columns."""
-    n = max_rows * width
-    return n * isa.activation, n // 4, n // 4, n // 8
-
-
 class Phases:
     """The phases of a program over given memory. `list` is the result; `rope` the tables a step fills."""
 
@@ -87,8 +81,8 @@ class Phases:
         self.chain: list[tuple[str, int]] = []
         self.on_outputs = False
         self._buffers = {name: scratch.floats(*shape) for name, shape in buffer_shapes(program, max_rows).items()}
-        self._room: dict[ops.View, Quantized] = {}
-        self._fresh: set[ops.View] = set()   # which views are quantized now
+        self._rooms: dict[object, tuple[int, ...]] = {}
+        self.fresh: set[ops.View] = set()   # views that are quantized, or choices that are grouped, as they are now
         self.page = page_bytes(program, kind)
         memory = kv.take(pages * self.page).ctypes.data
         starts = [0, *accumulate(n for cache in program.caches for n in kv_bytes(cache, kind))]
@@ -138,6 +132,24 @@ class Phases:
         self.kernels.add(phase.kernel)
         self.list.append(phase)
 
+    def fan(self, links: list[tuple[int, int, str, int]]) -> tuple[str, int]:
+        """One kernel and its arguments for several: (first chunk, chunks, kernel, arguments) each (`kernels/run.py`, `fan`)."""
+        if len(links) == 1:
+            return links[0][2:]
+        return "run-fan", self.block(len(links), links[-1][0] + links[-1][1], *[word for link in links for word in link])
+
+    def room(self, key: object, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Addresses of scratch, one for each size; whoever has the same key has the same."""
+        if key not in self._rooms:
+            self._rooms[key] = tuple(self.scratch.take(size).ctypes.data for size in sizes)
+        return self._rooms[key]
+
+    def is_fresh(self, view: ops.View) -> bool:
+        """Whether what follows from a view has been made since it was last written; from now on it has."""
+        fresh = view in self.fresh
+        self.fresh.add(view)
+        return fresh
+
     def flush(self) -> None:
         """The chained row ops become a phase."""
         if self.chain:
@@ -147,9 +159,9 @@ class Phases:
             self.chain = []
 
     def writes(self, view: ops.View) -> None:
-        """What was quantized from this buffer is stale."""
+        """What was made from this buffer is stale."""
         assert self.on_outputs or len(self._buffers[view.buffer]) == self.max_rows, "logits of more rows than there is room for"
-        self._fresh = {v for v in self._fresh if v.buffer != view.buffer}
+        self.fresh = {v for v in self.fresh if v.buffer != view.buffer}
 
     def row(self, kernel: str, out: ops.View | None, *words: Word) -> None:
         """Chain a row op."""
@@ -165,10 +177,7 @@ class Phases:
         """Chain the quantization of x, unless it is there already or no matrix reads codes."""
         if all(m.packing.kind != "code" for m in matrices):
             return None
-        if x not in self._room:
-            self._room[x] = Quantized(*(self.scratch.take(size).ctypes.data for size in quantized_bytes(x.width, self.max_rows, self.isa)))
-        room = self._room[x]
-        if x not in self._fresh:
+        room = Quantized(*self.room(x, quantized_bytes(x.width, self.max_rows, self.isa)))
+        if not self.is_fresh(x):
             self.row("row-quantize", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, self.rows())
-            self._fresh.add(x)
         return room

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +26,19 @@ EXACT = Packing(kind="f32")
 
 @dataclass(frozen=True)
 class Matrix:
-    """A packed matrix: its kernel's name, its packing, where it lies."""
+    """A packed matrix, or `count` of them one behind the other: its kernel's name, its packing, where it lies."""
 
     kernel: str
     packing: Packing
     rows: int
     cols: int
     address: int
+    count: int = 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one of them."""
+        return self.packing.nbytes(self.rows, self.cols)
 
     @property
     def block_bytes(self) -> int:
@@ -42,12 +48,18 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Job:
-    """Rows start:stop of a tensor, to be packed in `room`, uint8 [row blocks, bytes]."""
+    """Rows start:stop of a tensor, to be packed in `room`, uint8 [row blocks, bytes] of their own."""
 
     tensor: Tensor
     room: np.ndarray
     start: int
     stop: int
+
+
+def shape_of(tensor: Tensor) -> tuple[int, int, int]:
+    """(matrices, rows, cols): a vector is a matrix of one row."""
+    count, rows, cols = (1, 1, 1, *tensor.shape)[-3:]
+    return count, rows, cols
 
 
 def packing_of(tensor: Tensor, exact: bool) -> Packing:
@@ -63,12 +75,13 @@ def kernel_of(tensor: Tensor, exact: bool) -> str:
 
 def matrix_bytes(tensor: Tensor, exact: bool) -> int:
     """Bytes it takes when packed."""
-    return aligned(packing_of(tensor, exact).nbytes(*tensor.shape))
+    count, rows, cols = shape_of(tensor)
+    return aligned(count * packing_of(tensor, exact).nbytes(rows, cols))
 
 
 def vector_bytes(tensor: Tensor) -> int:
-    """Bytes of a vector as float32, padded to a multiple of 16 numbers."""
-    return -(-math.prod(tensor.shape) // 16) * 64
+    """Bytes of a vector as float32, padded to a multiple of 16 numbers; behind the last of a stack 16 can be read as well."""
+    return -(-math.prod(tensor.shape) // 16) * 64 + 64 * (len(tensor.shape) > 1)
 
 
 class Weights:
@@ -88,11 +101,10 @@ class Weights:
         self._exact = exact
         self._jobs: list[Job] = []
         for tensor in tensors:
-            (rows, cols), packing = tensor.shape, packing_of(tensor, exact)
-            room = self._arena.take(packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
-            self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data)
-            step = max(1, SLICE // max(1, ROWS * tensor.nbytes // rows)) * ROWS
-            self._jobs += [Job(tensor, room, start, min(rows, start + step)) for start in range(0, rows, step)]
+            (count, rows, cols), packing = shape_of(tensor), packing_of(tensor, exact)
+            room = self._arena.take(count * packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
+            self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data, count)
+            self._jobs += _jobs(tensor, room)
 
     def load(self, linked: Linked | None = None, threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
         """Read and repack the matrices, once. linked: machine code, without which it is done in NumPy, with the same result."""
@@ -103,7 +115,7 @@ class Weights:
         _work_through(jobs, lambda job: _repack(job, self._exact, native), threads, progress)
 
     def vector(self, tensor: Tensor) -> int:
-        """Address of a tensor's values as float32, followed by zeros up to a multiple of 16."""
+        """Address of a tensor's values as float32, followed by zeros up to a multiple of 16 and, in a stack, 16 more."""
         if not self._read:
             return 0
         if tensor.name not in self._vectors:
@@ -114,16 +126,28 @@ class Weights:
         return self._vectors[tensor.name].ctypes.data
 
 
+def _jobs(tensor: Tensor, room: np.ndarray) -> Iterator[Job]:
+    """The slices of a tensor; every matrix of a stack begins with a row block of its own."""
+    count, rows, _ = shape_of(tensor)
+    if rows % ROWS == 0:   # then a stack is packed as one long matrix is
+        count, rows = 1, count * rows
+    step, blocks = max(1, SLICE // max(1, ROWS * tensor.nbytes // (count * rows))) * ROWS, -(-rows // ROWS)
+    for i in range(count):
+        for start in range(0, rows, step):
+            stop = min(rows, start + step)
+            yield Job(tensor, room[i * blocks + start // ROWS : i * blocks - (-stop // ROWS)], i * rows + start, i * rows + stop)
+
+
 def _repack(job: Job, exact: bool, native: Callable[..., int] | None) -> None:
     """Some rows of a tensor into their row blocks."""
     fmt, raw = by_id(job.tensor.type), job.tensor.read(job.start, job.stop)
-    out = job.room[job.start // ROWS : -(-job.stop // ROWS)]
+    out = job.room
     moves = moves_of(job.tensor.type) if native and not exact else None
     if exact:
-        values = np.zeros((len(out) * ROWS, job.tensor.shape[1]), np.float32)
+        values = np.zeros((len(out) * ROWS, job.tensor.shape[-1]), np.float32)
         values[: len(raw)] = fmt.dequantize(raw)
         pack(EXACT, Parts(values), out)
-    elif native and moves and job.tensor.shape[1] % moves.cols == 0:
+    elif native and moves and job.tensor.shape[-1] % moves.cols == 0:
         _move(raw, out, moves, native)
     else:
         fmt.repack(raw, out)

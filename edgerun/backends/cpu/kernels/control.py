@@ -1,4 +1,4 @@
-"""The control block that caller and workers share, in 8-byte words. Shared by `run.py` and `pool.py`; imports nothing.
+"""The control block that caller and workers share, in 8-byte words. Shared by kernels, `run.py` and `pool.py`; imports nothing.
 
     PHASES, COUNT, CLAIMS, DONES    address and number of the phases; counters, one cache line each
     YIELD                           address of sched_yield
@@ -8,3 +8,6 @@
 PHASES, COUNT, CLAIMS, DONES, YIELD, BELL = 0, 1, 2, 3, 4, 8
 PHASE = 32   # bytes of a phase: kernel, arguments, chunks in even epochs, chunks in odd epochs
 MOST_WINDOWS = 32   # of a block in `repack.py`, which stages them on the stack
+MOST_EXPERTS = 1024   # of a layer: `grouping.py` and `route.py` keep a few numbers for each on the stack
+ENTRY = 16            # bytes of an entry of the table in `grouping.py`
+GATHERED = 4          # slots that a chunk of `gather.py` copies

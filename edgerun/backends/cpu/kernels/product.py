@@ -86,7 +86,7 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     return sums
 
 
-def by_vectors(packing: Any) -> Any:
+def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
     """Whole groups of tokens, first to last (multiples of 16), with one row block, as many in a tile as the registers hold."""
     COLS, SUB, ROW, UNIT, T = packing.cols, packing.sub, A.ROW, A.UNIT, S.TILE
     sums, write = stretch(packing, T, A.GROUPED), writer(TileOps(T))
@@ -104,6 +104,42 @@ def by_vectors(packing: Any) -> Any:
     return run
 
 
+def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
+    """An inner function (args, p, blocks, row, first, last) that does tokens first:last with the row block at p, whose first row is `row`.
+
+    Tokens from a multiple of GROUP on; those beyond the last whole group have their activations each by itself.
+    """
+    COLS, SUB, GROUP, ROW = packing.cols, packing.sub, A.GROUP, A.ROW
+    groups = amx.by_tiles(packing, (XQ, XD, XS), writer) if A.SPLIT else by_vectors(packing, writer)
+    sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
+    write4, write2, write1 = (writer(TileOps(t)) for t in (4, 2, 1))
+
+    @S.inner
+    def run(args: int, p: int, blocks: int, row: int, first: int, last: int) -> None:
+        whole = last // GROUP * GROUP
+        if first < whole:
+            groups(args, p, blocks, row, first, whole)
+        cols, t = blocks * COLS, max(first, whole)
+        q, d, s = cols * ROW, cols // 4, cols // SUB * 4
+        xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
+        while t + 4 <= last:
+            write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+            t += 4
+        if t + 2 <= last:
+            write2(args, row, t, sums2(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+            t += 2
+        if t < last:
+            write1(args, row, t, sums1(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+
+    return run
+
+
+@S.inner
+def near(row_bytes: int) -> int:
+    """How many tokens, whose activations take so many bytes each, are done with one row block after another."""
+    return max(A.GROUP, min(amx.MOST, NEAR_BYTES // row_bytes // A.GROUP * A.GROUP))
+
+
 def build(name: str) -> Callable[[int, int], None]:
     """The kernel of one format. Chunk c of CHUNKS does the c-th part of the row blocks for all tokens.
 
@@ -111,30 +147,13 @@ def build(name: str) -> Callable[[int, int], None]:
     blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
     """
     packing = by_name(name).packing
-    COLS, SUB, SIZE, GROUP, ROW, MOST = packing.cols, packing.sub, packing.size, A.GROUP, A.ROW, amx.MOST
-    groups = amx.by_tiles(packing, (XQ, XD, XS), writer) if A.SPLIT else by_vectors(packing)
-    sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
-    write4, write2, write1 = (writer(TileOps(t)) for t in (4, 2, 1))
-
-    @S.inner
-    def rest(args: int, p: int, blocks: int, row: int, t: int, tokens: int) -> None:
-        """The tokens beyond the last whole group, each with its activations by itself."""
-        cols = blocks * COLS
-        q, d, s = cols * ROW, cols // 4, cols // SUB * 4
-        xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
-        while t + 4 <= tokens:
-            write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-            t += 4
-        if t + 2 <= tokens:
-            write2(args, row, t, sums2(p, blocks, xq + t * q, xd + t * d, xs + t * s))
-            t += 2
-        if t < tokens:
-            write1(args, row, t, sums1(p, blocks, xq + t * q, xd + t * d, xs + t * s))
+    COLS, SIZE, GROUP, ROW = packing.cols, packing.size, A.GROUP, A.ROW
+    run = over_tokens(packing, writer)
 
     def product(args: int, chunk: int) -> None:
         w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
         row_blocks, chunks = S.word(args, ROW_BLOCKS), S.word(args, CHUNKS)
-        most = max(GROUP, min(MOST, NEAR_BYTES // (blocks * COLS * ROW) // GROUP * GROUP))
+        most = near(blocks * COLS * ROW)
         spans = min((tokens + most - 1) // most, chunks)
         span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
         across = chunks // spans
@@ -142,11 +161,7 @@ def build(name: str) -> Callable[[int, int], None]:
         if chunk >= spans * across:
             return
         first, last = chunk // across * span, min(chunk // across * span + span, tokens)
-        whole = last // GROUP * GROUP
         for block in range(chunk % across * per, min(chunk % across * per + per, row_blocks)):
-            p = w + block * blocks * SIZE
-            if first < whole:
-                groups(args, p, blocks, 16 * block, first, whole)
-            rest(args, p, blocks, 16 * block, max(first, whole), last)
+            run(args, w + block * blocks * SIZE, blocks, 16 * block, first, last)
 
     return product

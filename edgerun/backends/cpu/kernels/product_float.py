@@ -18,6 +18,8 @@ _LOAD = {
     "bf16": (32, lambda: S.load_bf16),
 }
 
+SIZES = {kind: size for kind, (size, _) in _LOAD.items()}   # bytes of a column of 16 rows
+
 
 def stretch(kind: str, T: int) -> Any:
     """Sums of one row block for T tokens; stride: bytes from one token's activations to the next's."""
@@ -38,28 +40,36 @@ def stretch(kind: str, T: int) -> Any:
     return sums
 
 
+def over_tokens(kind: str, writer: Callable[[TileOps], Any]) -> Any:
+    """An inner function (args, p, cols, row, first, last) that does tokens first:last with the row block at p, whose first row is `row`."""
+    sums8, sums4, sums1 = (stretch(kind, t) for t in (8, 4, 1))
+    write8, write4, write1 = (writer(TileOps(t)) for t in (8, 4, 1))
+
+    @S.inner
+    def run(args: int, p: int, cols: int, row: int, first: int, last: int) -> None:
+        x, stride, t = S.word(args, P.XQ), S.word(args, P.XD), first
+        while t + 8 <= last:
+            write8(args, row, t, sums8(p, cols, x + t * stride, stride))
+            t += 8
+        if t + 4 <= last:
+            write4(args, row, t, sums4(p, cols, x + t * stride, stride))
+            t += 4
+        while t < last:
+            write1(args, row, t, sums1(p, cols, x + t * stride, stride))
+            t += 1
+
+    return run
+
+
 def build(kind: str) -> Callable[[int, int], None]:
     """The kernel of one float kind: chunk c of CHUNKS does its part of the row blocks for all tokens."""
-    SIZE = _LOAD[kind][0]
-    sums8, sums4, sums1 = (stretch(kind, t) for t in (8, 4, 1))
-    write8, write4, write1 = (P.writer(TileOps(t)) for t in (8, 4, 1))
+    SIZE, run = SIZES[kind], over_tokens(kind, P.writer)
 
     def product_float(args: int, chunk: int) -> None:
         w, cols, tokens = S.word(args, P.W), S.word(args, P.BLOCKS), S.peek(S.word(args, P.TOKENS))
-        x, stride = S.word(args, P.XQ), S.word(args, P.XD)
         blocks, chunks = S.word(args, P.ROW_BLOCKS), S.word(args, P.CHUNKS)
         per = (blocks + chunks - 1) // chunks
-        first, last = chunk * per, min(chunk * per + per, blocks)
-        for block in range(first, last):
-            p, t = w + block * cols * SIZE, 0
-            while t + 8 <= tokens:
-                write8(args, 16 * block, t, sums8(p, cols, x + t * stride, stride))
-                t += 8
-            if t + 4 <= tokens:
-                write4(args, 16 * block, t, sums4(p, cols, x + t * stride, stride))
-                t += 4
-            while t < tokens:
-                write1(args, 16 * block, t, sums1(p, cols, x + t * stride, stride))
-                t += 1
+        for block in range(chunk * per, min(chunk * per + per, blocks)):
+            run(args, w + block * cols * SIZE, cols, 16 * block, 0, tokens)
 
     return product_float

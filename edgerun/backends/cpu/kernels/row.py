@@ -81,8 +81,11 @@ def norm(kind: str) -> Callable[[int, int], None]:
 # --- quantize: x, stride, width, q, d, sums of 16, sums of 32, address of the number of rows ---------------------------------
 
 
-def quantize(_: str) -> Callable[[int, int], None]:
-    """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them."""
+def quantizer() -> Any:
+    """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them.
+
+    An inner function of (x, width, q, d, sums of 16, sums of 32, row, rows): where a row goes depends on how many there are.
+    """
     MOST = A.LARGEST
 
     @S.inner
@@ -133,16 +136,26 @@ def quantize(_: str) -> Callable[[int, int], None]:
 
     FAR_UNITS, FAR_FLOATS = TOGETHER.units, TOGETHER.floats
 
-    def kernel(args: int, row: int) -> None:
-        x, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2)
-        q, d, sums, pairs = S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6)
+    @S.inner
+    def place(x: int, n: int, q: int, d: int, sums: int, pairs: int, row: int, rows: int) -> None:
         group, member = row // GROUP * GROUP, row % GROUP
-        if group + GROUP <= S.peek(S.word(args, 7)):
+        if group + GROUP <= rows:
             q, d = q + group * n * BYTES + UNIT * member, d + group * (n // 4) + 4 * member
             sums, pairs = sums + group * (n // 4) + 4 * member, pairs + group * (n // 8) + 4 * member
             run(x, n, q, d, sums, pairs, FAR_UNITS, FAR_FLOATS)
         else:
             run(x, n, q + row * n * BYTES, d + row * (n // 4), sums + row * (n // 4), pairs + row * (n // 8), UNIT, 4)
+
+    return place
+
+
+def quantize(_: str) -> Callable[[int, int], None]:
+    """Quantize a row of the batch."""
+    place = quantizer()
+
+    def kernel(args: int, row: int) -> None:
+        x, rows = S.word(args, 0) + row * S.word(args, 1), S.peek(S.word(args, 7))
+        place(x, S.word(args, 2), S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6), row, rows)
 
     return kernel
 
@@ -221,6 +234,10 @@ def _relu2(x: Any, y: Any, c: Any) -> Any:
     return S.mul(r, r)
 
 
+def _sigmoid(x: Any, y: Any, c: Any) -> Any:
+    return S.div(S.splat(1.0), S.add(S.splat(1.0), M.exp(S.negate(x))))
+
+
 def _add(x: Any, y: Any, c: Any) -> Any:
     return S.add(x, y)
 
@@ -234,7 +251,7 @@ def _softcap(x: Any, y: Any, c: Any) -> Any:
 
 
 _MAPS: dict[str, Callable] = {
-    "silu": _silu, "gelu": _gelu, "gelu_erf": _gelu_erf, "relu": _relu, "relu2": _relu2,
+    "silu": _silu, "gelu": _gelu, "gelu_erf": _gelu_erf, "relu": _relu, "relu2": _relu2, "sigmoid": _sigmoid,
     "add": _add, "scale": _scale, "softcap": _softcap,
 }   # fmt: skip
 
@@ -261,6 +278,53 @@ def mapped(name: str, gated: bool) -> Callable[[int, int], None]:
     return kernel
 
 
+# --- spread: x, stride, y, stride, out, stride, width ---------------------------------------------------------------------------
+
+
+def spread(name: str) -> Callable[[int, int], None]:
+    """out = f(x) * y, where x is one number."""
+    f, edge = S.inner(_MAPS[name]), S.scratch(64)
+
+    def kernel(args: int, row: int) -> None:
+        x = S.splat(S.peek_f32(S.word(args, 0) + row * S.word(args, 1)))
+        y, out = S.word(args, 2) + row * S.word(args, 3), S.word(args, 4) + row * S.word(args, 5)
+        v, n, room = f(x, x, x), S.word(args, 6), edge()
+        for i in range(0, n - n % 16, 16):
+            S.store_f32(out + 4 * i, S.mul(v, S.load_f32(y + 4 * i)))
+        if n % 16:
+            i = n - n % 16
+            store_some(out + 4 * i, n - i, S.mul(v, load_some(y + 4 * i, n - i, room)), room)
+
+    return kernel
+
+
+# --- clamped: gate, stride, up, stride, out, stride, width, slope, limit ---------------------------------------------------------
+
+
+def clamped(_: str) -> Callable[[int, int], None]:
+    """g * sigmoid(slope * g) * (u + 1) of g = min(gate, limit) and u = up within +-limit."""
+    edge = S.scratch(64)
+
+    @S.inner
+    def f(g: Any, u: Any, slope: Any, limit: Any) -> Any:
+        g = S.minimum(g, limit)
+        u = S.maximum(S.minimum(u, limit), S.negate(limit))
+        return S.mul(S.div(g, S.add(S.splat(1.0), M.exp(S.negate(S.mul(slope, g))))), S.add(u, S.splat(1.0)))
+
+    def kernel(args: int, row: int) -> None:
+        gate, up = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3)
+        out, n, room = S.word(args, 4) + row * S.word(args, 5), S.word(args, 6), edge()
+        slope, limit = S.splat(S.number(args, 7)), S.splat(S.number(args, 8))
+        for i in range(0, n - n % 16, 16):
+            S.store_f32(out + 4 * i, f(S.load_f32(gate + 4 * i), S.load_f32(up + 4 * i), slope, limit))
+        if n % 16:
+            i = n - n % 16
+            g = load_some(gate + 4 * i, n - i, room)
+            store_some(out + 4 * i, n - i, f(g, load_some(up + 4 * i, n - i, room), slope, limit), room)
+
+    return kernel
+
+
 # --- select: x, stride, out, stride, width, frame --------------------------------------------------------------------------------
 
 
@@ -277,7 +341,7 @@ def select(_: str) -> Callable[[int, int], None]:
 
 
 _BUILDERS: dict[str, Callable[[str], Callable]] = {
-    "norm": norm, "quantize": quantize, "rope": rope, "select": select,
+    "norm": norm, "quantize": quantize, "rope": rope, "select": select, "spread": spread, "clamped": clamped,
     "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
 }   # fmt: skip
 

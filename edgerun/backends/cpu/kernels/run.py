@@ -140,11 +140,14 @@ def chain(args: int, chunk: int) -> None:
 
 
 def fan(args: int, chunk: int) -> None:
-    """Several matrices in one phase. args: count, (first chunk, kernel, arguments) each, by first chunk."""
-    i = S.word(args, 0) - 1
-    while S.word(args, 1 + 3 * i) > chunk:
+    """Several matrices in one phase. args: count, chunks of a turn, (first chunk of a turn, its chunks, kernel, arguments) each, by first
+    chunk. In turn n, a kernel with k chunks to a turn is given chunks n * k and after.
+    """
+    turn = S.quotient(chunk, S.word(args, 1))
+    own, i = chunk - turn * S.word(args, 1), S.word(args, 0) - 1
+    while S.word(args, 2 + 4 * i) > own:
         i -= 1
-    call(S.word(args, 2 + 3 * i), S.word(args, 3 + 3 * i), chunk - S.word(args, 1 + 3 * i))
+    call(S.word(args, 4 + 4 * i), S.word(args, 5 + 4 * i), turn * S.word(args, 3 + 4 * i) + own - S.word(args, 2 + 4 * i))
 
 
 _ALL: dict[str, Callable] = {"step": step, "work": work, "chain": chain, "fan": fan}

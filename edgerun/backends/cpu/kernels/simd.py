@@ -178,6 +178,12 @@ def poke_f32(b: Any, address: Any, value: Any) -> None:
 
 
 @op(types.void, i64, i64)
+def poke_i32(b: Any, address: Any, value: Any) -> None:
+    """Write the low half of a word."""
+    store_at(b, address, b.trunc(value, _I32))
+
+
+@op(types.void, i64, i64)
 def poke(b: Any, address: Any, value: Any) -> None:
     """Write one word."""
     store_at(b, address, value)
@@ -310,7 +316,7 @@ def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 fma = op(F32, F32, F32, F32)(fused)
-maximum = _intrinsic("llvm.maxnum.v16f32", 2)
+maximum, minimum = _intrinsic("llvm.maxnum.v16f32", 2), _intrinsic("llvm.minnum.v16f32", 2)
 absolute = _intrinsic("llvm.fabs.v16f32", 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgerun.backends.cpu.lowering import attention, linear, rows
+from edgerun.backends.cpu.lowering import attention, experts, linear, rows
 from edgerun.graph import ops
 
 LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
@@ -16,6 +16,11 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Store: attention.store,
     ops.Attention: attention.attention,
     ops.Gate: rows.gate,
+    ops.ClampedGate: rows.clamped_gate,
+    ops.Route: experts.route,
+    ops.Experts: experts.experts,
+    ops.Weigh: experts.weigh,
+    ops.Mix: experts.mix,
     ops.Activate: rows.activate,
     ops.Add: rows.add,
     ops.Scale: rows.scale,

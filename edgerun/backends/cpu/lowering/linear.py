@@ -26,12 +26,9 @@ def linear(p: Phases, op: ops.Linear) -> None:
         blocks = -(-matrix.rows // 16)
         per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks // (4 * p.threads))))
         chunks = -(-blocks // per)
-        links.append((first, matrix.kernel, _product(p, op.x, quantized, matrix, bias, out, residual, chunks)))
+        links.append((first, chunks, matrix.kernel, _product(p, op.x, quantized, matrix, bias, out, residual, chunks)))
         start, first = start + matrix.rows, first + chunks
-    if len(links) == 1:
-        kernel, args = links[0][1:]
-    else:
-        kernel, args = "run-fan", p.block(len(links), *[word for link in links for word in link])
+    kernel, args = p.fan(links)
     p.phase(Phase(kernel, args, fixed=first, on_outputs=p.on_outputs))
     p.writes(op.out)
 

@@ -34,7 +34,15 @@ def rope(p: Phases, op: ops.Rope) -> None:
 
 def gate(p: Phases, op: ops.Gate) -> None:
     """Activate and multiply."""
+    if op.gate.width < op.up.width:
+        p.row(f"row-spread-{op.activation}", op.out, *p.at(op.gate), *p.at(op.up), *p.at(op.out), op.out.width)
+        return
     p.row(f"row-gate-{op.activation}", op.out, *p.at(op.gate), *p.at(op.up), *p.at(op.out), op.out.width, 0)
+
+
+def clamped_gate(p: Phases, op: ops.ClampedGate) -> None:
+    """Bound and multiply."""
+    p.row("row-clamped", op.out, *p.at(op.gate), *p.at(op.up), *p.at(op.out), op.out.width, bits(op.slope), bits(op.limit))
 
 
 def activate(p: Phases, op: ops.Activate) -> None:

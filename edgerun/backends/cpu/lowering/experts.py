@@ -1,0 +1,100 @@
+"""A mixture of experts: rows choose, are sorted by expert, gathered, multiplied, and mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from edgerun.backends.cpu import isa as isas
+from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
+from edgerun.backends.cpu.lowering.linear import CHUNK_BYTES
+from edgerun.backends.cpu.phase import Phase, bits, quantized_bytes
+from edgerun.backends.cpu.weights import Matrix, packing_of, shape_of
+from edgerun.backends.executor import Tensor
+from edgerun.graph import ops
+
+if TYPE_CHECKING:
+    from edgerun.backends.cpu.phases import Phases
+
+Rooms = dict[tuple[str, ops.View, int], tuple[int, ...]]
+
+
+def _rooms(op: ops.Experts, kinds: Collection[str], count: int, cols: int, max_rows: int) -> Rooms:
+    """Sizes of the scratch of an op, by a key that ops share: the table of groups, and the gathered inputs in each kind."""
+    slots = max_rows * op.used
+    rooms: Rooms = {("groups", op.choice, count): (ENTRY * (1 + count + slots),)}
+    if "code" in kinds:
+        rooms["codes", op.x, op.used] = quantized_bytes(cols, slots, isas.choose())
+    if any(kind != "code" for kind in kinds):
+        rooms["floats", op.x, op.used] = (4 * cols * slots,)
+    return rooms
+
+
+def expert_rooms(op: ops.Experts, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> Rooms:
+    """The scratch that `experts` will take, for the plan of memory."""
+    count, _, cols = shape_of(tensors[op.weights[0]])
+    return _rooms(op, {packing_of(tensors[name], exact).kind for name in op.weights}, count, cols, max_rows)
+
+
+def route(p: Phases, op: ops.Route) -> None:
+    """Choose, row by row."""
+    normalise = (0, 0) if op.normalise is None else (1, bits(op.normalise))
+    p.row(f"route-{op.gating}", op.choice, *p.at(op.logits), *p.at(op.choice), op.logits.width, op.used, *normalise, p.vector(op.bias),
+          op.groups, op.groups_used, op.group_best, p.vector(op.factors), bits(op.scale))   # fmt: skip
+
+
+def experts(p: Phases, op: ops.Experts) -> None:
+    """Group the slots of all rows by expert, unless they are; gather the inputs in that order; multiply."""
+    matrices = [p.weights.matrices[name] for name in op.weights]
+    count, cols, kinds = matrices[0].count, matrices[0].cols, {m.packing.kind for m in matrices}
+    rooms = _rooms(op, kinds, count, cols, p.max_rows)
+    p.flush()
+    (table,) = p.room(*next(item for item in rooms.items() if item[0][0] == "groups"))
+    pairs = table + ENTRY * (1 + count)
+    if not p.is_fresh(op.choice):
+        p.phase(Phase("grouping", p.block(*p.at(op.choice), op.used, count, table, p.rows()), fixed=1, on_outputs=p.on_outputs))
+    inputs: dict[str, tuple[int, ...]] = {}
+    for key, sizes in rooms.items():
+        if key[0] != "groups":
+            room = p.room(key, sizes)
+            apart = 4 * cols if op.x.width > cols else 0
+            args = p.block(*p.at(op.x), apart, cols, op.used, pairs, table, p.rows(), *room, *[0] * (4 - len(room)))
+            p.phase(Phase(f"gather-{key[0]}", args, slots=op.used, share=GATHERED, on_outputs=p.on_outputs))
+            inputs[key[0]] = room
+    start, links, first = 0, [], 0
+    for matrix, bias in zip(matrices, op.biases, strict=True):
+        out = op.out.part(start, op.used * matrix.rows)
+        blocks = -(-matrix.rows // 16)
+        per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks * op.used // (4 * p.threads))))
+        parts = -(-blocks // per)
+        links.append((first, parts, f"experts-{matrix.kernel.partition('-')[2]}", _product(p, inputs, matrix, bias, out, parts, table, pairs)))
+        start, first = start + out.width, first + parts
+    kernel, args = p.fan(links)
+    p.phase(Phase(kernel, args, slots=op.used, most=count, turns=first, on_outputs=p.on_outputs))
+    p.writes(op.out)
+
+
+def _product(p: Phases, inputs: dict[str, tuple[int, ...]], matrix: Matrix, bias: str | None, out: ops.View, parts: int, table: int, pairs: int) -> int:
+    """The argument block of one stack of matrices (`kernels/experts.py` draws it)."""
+    packing = matrix.packing
+    if packing.kind == "code":
+        q, d, sums, sums_of_pairs = inputs["codes"]
+        blocks, x = matrix.cols // packing.cols, (q, d, sums_of_pairs if packing.sub == 32 else sums)
+    else:
+        blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), parts, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(),
+                   4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, table, pairs)   # fmt: skip
+
+
+def weigh(p: Phases, op: ops.Weigh) -> None:
+    """Multiply slots by their weights."""
+    used = op.choice.width // 2
+    p.row("slots-weigh", op.out, *p.at(op.x), *p.at(op.choice.part(used, used)), *p.at(op.out), used, op.x.width // used)
+
+
+def mix(p: Phases, op: ops.Mix) -> None:
+    """Add slots up."""
+    used = op.x.width // op.out.width
+    weights = p.at(op.choice.part(used, used)) if op.choice else (0, 0)
+    residual = p.at(op.residual) if op.residual else (0, 0)
+    p.row("slots-mix", op.out, *p.at(op.x), *weights, *p.at(op.out), used, op.out.width, *residual)
