@@ -35,8 +35,8 @@ class MemoryTensor:
 
 
 def tensor(name: str, values: np.ndarray, fmt: str = "F32") -> MemoryTensor:
-    """Values [rows, cols] or [n] in a block format; random blocks where edgerun does not write it."""
-    rows, kind = values if values.ndim == 2 else values[None], by_name(fmt)
+    """Values [rows, cols], [n, rows, cols] or [n] in a block format; random blocks where edgerun does not write it."""
+    rows, kind = values.reshape(-1, values.shape[-1]), by_name(fmt)
     raw = kind.quantize(rows.astype(np.float32)) if kind.encode else random_blocks(kind, *rows.shape)
     return MemoryTensor(name, values.shape, kind.id, raw)
 
@@ -166,6 +166,47 @@ def attentions() -> list[Case]:
     return cases
 
 
+COUNT, USED = 6, 3   # experts, and how many of them a row uses
+
+
+def routes() -> list[Case]:
+    """Every way to choose, of numbers of experts that fill no vector."""
+    settings: list[tuple[str, int, int, dict]] = [
+        ("softmax", 20, 3, {}), ("normalised", 5, 2, {"normalise": 0.0}), ("all", 16, 16, {"normalise": 0.0, "scale": 2.5}), ("one", 37, 1, {"gating": "sigmoid"}),
+        ("biased", 40, 6, {"gating": "sigmoid", "normalise": 1e-20, "bias": "bias", "scale": 2.5}), ("factors", 9, 2, {"normalise": 0.0, "factors": "bias"}),
+        ("groups", 24, 3, {"groups": 6, "groups_used": 2, "scale": 16.0}),
+        ("groups2", 24, 5, {"gating": "sigmoid", "bias": "bias", "groups": 4, "groups_used": 2, "group_best": 2, "normalise": 1e-20}),
+    ]   # fmt: skip
+    cases = []
+    for name, n, used, more in settings:
+        op = ops.Route(X("x", 0, n), X(OUT, 0, 2 * used), used, **{"gating": "softmax"} | more)
+        tensors = {"bias": tensor("bias", _random(n))} if "bias" in more.values() else {}
+        cases.append(Case(f"route-{name}", n, [op], 2 * used, tensors=tensors, scale=2.0))
+    return cases
+
+
+def experts(formats: list[str]) -> list[Case]:
+    """Two stacks side by side, with and without biases, on inputs that slots share; then one on inputs of their own; then their sum."""
+    cases = []
+    for fmt in formats:
+        cols = max(by_name(fmt).block, 64)
+        x, logits, choice = X("x", 0, cols), X("x", cols, COUNT), X("choice", 0, 2 * USED)
+        both = X("both", 0, USED * (40 + cols))
+        steps: list[ops.Op] = [
+            ops.Route(logits, choice, USED, "softmax", 0.0),
+            ops.Experts(x, choice, both, ("w", "v"), ("b", None)),
+            ops.Experts(both.part(USED * 40, USED * cols), choice, X("slots", 0, USED * 24), ("u",), ("c",)),
+            ops.Weigh(both.part(0, USED * 40), choice, X(OUT, 0, USED * 40)),
+            ops.Mix(X("slots", 0, USED * 24), X(OUT, USED * 40, 24), choice, X("x", 0, 24)),
+            ops.Mix(X("slots", 0, USED * 24), X(OUT, USED * 40 + 24, 24), None),
+        ]
+        tensors = {name: tensor(name, _random(COUNT, *shape, seed=i) / 8, fmt) for i, (name, shape) in enumerate({"w": (40, cols), "v": (cols, cols), "u": (24, cols)}.items())}
+        tensors |= {name: tensor(name, _random(COUNT, rows, seed=rows)) for name, rows in (("b", 40), ("c", 24))}
+        buffers = {"choice": 2 * USED, "both": both.width, "slots": USED * 24}
+        cases.append(Case(f"experts-{fmt}", cols + COUNT, steps, USED * 40 + 48, buffers, tensors))
+    return cases
+
+
 def case_of(name: str) -> Case:
     """One of the float cases."""
     return next(case for case in float_cases() if case.name == name)
@@ -173,11 +214,14 @@ def case_of(name: str) -> Case:
 
 def maps() -> list[Case]:
     cases = []
-    for activation in ("silu", "gelu", "gelu_erf", "relu", "relu2"):
+    for activation in ("silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"):
         gate = ops.Gate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), activation)
         cases.append(Case(f"gate-{activation}", 72, [gate], 36, scale=4.0))
         act = ops.Activate(X("x", 0, 36), X(OUT, 0, 36), activation)
         cases.append(Case(f"activate-{activation}", 36, [act], 36, scale=4.0))
+    spread = ops.Gate(X("x", 36, 1), X("x", 0, 36), X(OUT, 0, 36), "sigmoid")
+    clamped = ops.ClampedGate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), 1.7, 5.0)
+    cases += [Case("gate-spread", 37, [spread], 36, scale=4.0), Case("gate-clamped", 72, [clamped], 36, scale=4.0)]
     cases.append(Case("add", 64, [ops.Add(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
     cases.append(Case("scale", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), -0.3)], 33))
     cases.append(Case("softcap", 33, [ops.Softcap(X("x", 0, 33), X(OUT, 0, 33), 3.0)], 33, scale=5.0))
@@ -187,4 +231,4 @@ def maps() -> list[Case]:
 
 def float_cases() -> list[Case]:
     """Everything but the integer products."""
-    return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps()
+    return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps() + routes() + experts(["F32", "F16", "BF16"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from suite import PAGES, Case, batches, case_of, float_cases, linears, wide_linears
+from suite import COUNT, PAGES, USED, Case, View, batches, case_of, experts, float_cases, linears, tensor, wide_linears
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu.executor import kernels
@@ -23,6 +24,7 @@ from edgerun.graph import ops
 
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
 PRODUCTS = [*linears(CODED), *wide_linears()]
+STACKS = ["MXFP4", "Q4_0", "Q4_K", "Q6_K", "Q8_0"]   # one for each way to scale: the rest is that of products
 EXACT = {"numerics": "exact", "kv": "f32"}
 TURNS = 2   # runs of one executor, each with pages of its own
 
@@ -153,3 +155,28 @@ def test_integer_product(case: Case, start: Callable[..., Executor], forced: Isa
     assert nmse(fast, rounded_truth_of(case.name, forced)) < 1e-11
     for executor, chunk, turn in ((two, 101, 0), (one, 7, 1), (two, 37, 1), (two, 1, 1)):
         assert np.array_equal(run(executor, 101, chunk, turn), fast), chunk
+
+
+@pytest.mark.parametrize("case", experts(STACKS), ids=lambda c: c.name)
+def test_integer_experts(case: Case, start: Callable[..., Executor]) -> None:
+    """What `Linear` makes of the matrix of each row's experts, to the bit, however rows are cut."""
+    (route, op), (stack, bias) = case.ops[:2], (case.tensors["w"], case.tensors["b"])
+    assert isinstance(route, ops.Route)
+    assert isinstance(op, ops.Experts)
+    out = View("logits", 2 * USED, USED * 40)
+    alone = Case("experts", case.width, [route, ops.Experts(op.x, op.choice, out, ("w",), ("b",)), ops.Scale(op.choice, View("logits", 0, 2 * USED), 1.0)], 2 * USED + out.width)
+    alone.tensors, alone.buffers = {"w": stack, "b": bias}, case.buffers
+    values, size = bias.data.view(np.float32).reshape(COUNT, 40), stack.data.size // COUNT
+    matrices = {f"w{i}": replace(stack, name=f"w{i}", shape=stack.shape[1:], data=stack.data.reshape(COUNT, 40, -1)[i]) for i in range(COUNT)}
+    assert all(m.data.size == size for m in matrices.values())
+    biases = {f"b{i}": tensor(f"b{i}", values[i]) for i in range(COUNT)}
+    linear = Case("linear", case.width, [ops.Linear(op.x, View("logits", 0, COUNT * 40), tuple(matrices), tuple(biases))], COUNT * 40, tensors=matrices | biases)
+    products = run(start(linear), 101, 101).reshape(101, COUNT, 40)
+    got = run(start(alone), 101, 101)
+    ids = got[:, :USED].astype(int)
+    assert len(np.unique(ids)) == COUNT
+    np.testing.assert_array_equal(got[:, 2 * USED :].reshape(101, USED, 40), np.take_along_axis(products, ids[..., None], 1))
+    one, two = start(case), start(case, threads=2)
+    whole = run(one, 101, 101)
+    for executor, chunk, turn in ((two, 101, 0), (one, 7, 1), (two, 37, 1), (two, 1, 1)):
+        assert np.array_equal(run(executor, 101, chunk, turn), whole), chunk

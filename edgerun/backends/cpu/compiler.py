@@ -20,7 +20,7 @@ from edgerun.backends.cpu.isa import Isa, target
 from edgerun.backends.cpu.kernels import REFUSED
 from edgerun.errors import EdgerunError, ResourceError
 
-_SECONDS = {"attention": 4.0, "product": 2.0, "product_float": 1.5}   # the rest takes about 0.3
+_SECONDS = {"attention": 4.0, "product": 2.0, "product_float": 1.5, "experts": 2.0}   # the rest takes about 0.3
 _MOST = 4   # children at a time: each takes 200 MB
 
 
