@@ -174,7 +174,7 @@ class Hyperparameters:
         groups_used = self.count("expert_group_used_count", groups, least=0, most=groups) or groups
         if count % groups or used > count // groups * groups_used:
             raise self.wrong("expert_group_count", groups, f"it must divide the {count} experts and leave {used} to choose from")
-        best = min(1 if gating == "softmax" else 2, count // groups)   # DeepSeek-V2 takes the best of a group, V3 the best two
+        best = min(2, count // groups) if groups > 1 and gating == "sigmoid" else 1   # DeepSeek-V2 takes the best of a group, V3 the best two
         there = bias if bias and any(name.endswith(f".{bias}") for name in self._shapes) else None
         scale = self.optional("expert_weights_scale") or 1.0
         return Routing(count, used, gating, normalise, there, groups, groups_used, best, scale=scale)

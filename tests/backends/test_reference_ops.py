@@ -94,6 +94,7 @@ ACTIVATIONS = {
     "gelu_erf": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
     "relu": lambda x: max(x, 0),
     "relu2": lambda x: max(x, 0) ** 2,
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
 }
 
 
@@ -166,3 +167,72 @@ def test_consecutive_heads_share_a_key_value_head() -> None:
     op = ops.Attention(View("x", 0, 4), View("y", 0, 4), 0, heads=4, scale=1.0)
     got = run([ops.Store(View("x", 4, 2), View("x", 6, 2), 0), op], rows, widths={"y": 4}, caches=[Cache(2, 1, 1)])
     assert got.tolist() == [[5, 5, 7, 7]]
+
+
+def test_a_gate_of_one_column_is_for_all() -> None:
+    got = run([ops.Gate(X.part(3, 1), X, Y, "relu")], ROWS)
+    np.testing.assert_allclose(got, np.array(ROWS) * [[4], [2]])
+
+
+def test_clamped_gate() -> None:
+    got = run([ops.ClampedGate(X.part(0, 2), X.part(2, 2), Y.part(0, 2), 1.5, 2.5)], ROWS)[:, :2]
+    for row, y in zip(ROWS, got, strict=True):
+        pairs = [(min(g, 2.5), max(-2.5, min(u, 2.5))) for g, u in zip(row[:2], row[2:], strict=True)]
+        np.testing.assert_allclose(y, [g / (1 + math.exp(-1.5 * g)) * (u + 1) for g, u in pairs], rtol=1e-6)
+
+
+def chosen(rows, used, weights=None, **options):
+    """Ids and weights of each row."""
+    n = len(rows[0])
+    op = ops.Route(View("x", 0, n), View("y", 0, 2 * used), used, **{"gating": "softmax"} | options)
+    got = run([op], rows, widths={"y": 2 * used}, weights=weights)
+    return got[:, :used].astype(int).tolist(), got[:, used:]
+
+
+def test_route_takes_the_best_and_of_equals_the_first() -> None:
+    ids, weights = chosen([[0.0, 2, 1, 2], [1.0, 1, 1, 1]], 3)
+    assert ids == [[1, 3, 2], [0, 1, 2]]
+    total = 1 + 2 * math.exp(2) + math.exp(1)
+    np.testing.assert_allclose(weights, [[math.exp(2) / total, math.exp(2) / total, math.exp(1) / total], [0.25] * 3], rtol=1e-6)
+
+
+def test_route_normalises_scales_and_multiplies() -> None:
+    _, weights = chosen([[0.0, 2, 1]], 2, {"f": [1, 10, 100]}, normalise=0.0, scale=3.0, factors="f")
+    first = math.exp(2) / (math.exp(2) + math.exp(1))
+    np.testing.assert_allclose(weights, [[30 * first, 300 * (1 - first)]], rtol=1e-6)
+
+
+def test_a_bias_ranks_and_does_not_weigh() -> None:
+    ids, weights = chosen([[0.0, 2, 1]], 1, {"b": [5, 0, 0]}, gating="sigmoid", bias="b", normalise=None)
+    assert ids == [[0]]
+    np.testing.assert_allclose(weights, [[0.5]])
+
+
+def test_only_the_best_groups_take_part() -> None:
+    rows = [[9.0, -9, 5, 6, 7, -8]]
+    assert chosen(rows, 2, groups=3, groups_used=1, group_best=1)[0] == [[0, 1]]
+    assert chosen(rows, 2, gating="sigmoid", groups=3, groups_used=1, group_best=2)[0] == [[3, 2]]
+    assert chosen(rows, 3, gating="sigmoid", groups=3, groups_used=2, group_best=2)[0] == [[0, 3, 2]]
+
+
+W = np.arange(12.0).reshape(3, 2, 2)
+CHOICE = [[2.0, 0, 0.5, 0.25]]   # experts 2 and 0 with these weights
+
+
+def test_experts_share_their_input_or_have_each_their_own() -> None:
+    rows = [CHOICE[0] + [1.0, 2.0, 3.0, 4.0]]
+    shared = ops.Experts(View("x", 4, 2), View("x", 0, 4), View("y", 0, 8), ("w", "w"), ("b", None))
+    got = run([shared], rows, widths={"y": 8}, weights={"w": W, "b": [[1, 2], [3, 4], [5, 6]]})
+    want = [W[2] @ [1, 2] + [5, 6], W[0] @ [1, 2] + [1, 2], W[2] @ [1, 2], W[0] @ [1, 2]]
+    np.testing.assert_allclose(got[0], np.concatenate(want))
+    own = ops.Experts(View("x", 4, 4), View("x", 0, 4), View("y", 0, 4), ("w",), (None,))
+    np.testing.assert_allclose(run([own], rows, widths={"y": 4}, weights={"w": W})[0], np.concatenate([W[2] @ [1, 2], W[0] @ [3, 4]]))
+
+
+def test_slots_are_weighed_and_mixed() -> None:
+    x, choice = View("x", 4, 4), View("x", 0, 4)
+    rows = [CHOICE[0] + [1.0, 2.0, 3.0, 4.0]]
+    assert run([ops.Weigh(x, choice, Y)], rows, widths={"y": 4}).tolist() == [[0.5, 1, 0.75, 1]]
+    y = View("y", 0, 2)
+    assert run([ops.Mix(x, y, choice, x.part(0, 2))], rows, widths={"y": 2}).tolist() == [[1.25 + 1, 2 + 2]]
+    assert run([ops.Mix(x, y, None)], rows, widths={"y": 2}).tolist() == [[4, 6]]

@@ -12,7 +12,7 @@ from oracle_case import load
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.lower import lower
 from edgerun.models import spec_from
-from edgerun.models.components import LinearScaling, YarnScaling
+from edgerun.models.components import LinearScaling, Routing, YarnScaling
 
 LLAMA = load("llama")
 GEMMA3 = load("gemma3")
@@ -132,6 +132,46 @@ def test_rope_divisors_must_be_positive_and_one_per_pair() -> None:
             spec_from(metadata, shapes, lambda name, bad=bad: np.array([1, 1, 2, bad], np.float32))
     with pytest.raises(ModelError, match=r"rope_freqs\.weight.*\[5\].*\[4\]"):
         spec_with(shapes={"rope_freqs.weight": (5,)})
+
+
+MIXED = {"expert_count": 8, "expert_used_count": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({}, {}),
+        ({"expert_gating_func": 1, "expert_weights_norm": False}, {"normalise": None}),
+        ({"expert_gating_func": 2}, {"gating": "sigmoid"}),
+        ({"expert_gating_func": 3, "expert_weights_norm": False}, {}),
+        ({"expert_weights_scale": 2.5, "expert_weights_norm": True}, {"scale": 2.5}),
+        ({"expert_group_count": 4, "expert_group_used_count": 2}, {"groups": 4, "groups_used": 2}),
+        ({"expert_gating_func": 2, "expert_group_count": 2}, {"gating": "sigmoid", "groups": 2, "groups_used": 2, "group_best": 2}),
+        ({"expert_group_count": 0, "expert_group_used_count": 0}, {}),
+    ],
+)
+def test_routing(changes: dict, fields: dict) -> None:
+    routing = spec_with(**MIXED | changes).layers[0].feed_forward.routing
+    assert routing == Routing(8, 2, **{"normalise": 0.0} | fields)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("expert_used_count", 0), ("expert_used_count", 9), ("expert_used_count", None), ("expert_used_count", 1.0), ("expert_count", 1025),
+        ("expert_gating_func", 4), ("expert_gating_func", -1), ("expert_gating_func", "softmax"), ("expert_weights_norm", 0.5), ("expert_weights_norm", [True]),
+        ("expert_weights_scale", -1.0), ("expert_weights_scale", math.nan), ("expert_group_count", 3), ("expert_group_count", 16),
+        ("expert_shared_feed_forward_length", 64), ("leading_dense_block_count", 1),
+    ],
+)  # fmt: skip
+def test_routing_that_makes_no_sense_names_the_key(key: str, value: object) -> None:
+    with pytest.raises(ModelError, match=key):
+        spec_with(**MIXED | {key: value})
+
+
+def test_groups_must_leave_enough_experts() -> None:
+    with pytest.raises(ModelError, match="expert_group_count"):
+        spec_with(expert_count=8, expert_used_count=3, expert_group_count=4, expert_group_used_count=1)
 
 
 @pytest.mark.parametrize(
