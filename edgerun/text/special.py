@@ -81,7 +81,7 @@ class Specials:
             if self.purposes[purpose] is None and (found := _known(names, ids)):
                 self.purposes[purpose] = found[0]
                 attributes[found[0]] |= CONTROL
-        self.bos, self.eos, self.unknown = (self.purposes[purpose] for purpose in ("bos", "eos", "unknown"))
+        self.bos, self.eos, self.sep, self.unknown = (self.purposes[purpose] for purpose in ("bos", "eos", "sep", "unknown"))
         self.eog = self._ends(tokens, ids, attributes)
 
     def _ends(self, tokens: Sequence[str], ids: Mapping[str, int], attributes: bytearray) -> frozenset[int]:
@@ -107,7 +107,7 @@ def _known(names: Iterable[str], ids: Mapping[str, int]) -> list[int]:
 
 def _named(metadata: Mapping[str, Any], purpose: str, count: int, default: int | None) -> int | None:
     """The id that the file names, else the default. One out of range is an error where it matters, else it is ignored, as by llama.cpp."""
-    chosen = default if default is not None and default < count else None
+    chosen = default if default is not None and 0 <= default < count else None
     for key in _KEYS[purpose]:
         value = token_id(metadata, key)
         if value is None:

@@ -18,7 +18,12 @@ from edgerun.text.partition import Partition
 from edgerun.text.vocabulary import Vocabulary
 
 # `tokenizer.ggml.model`: the file of the kind and its class.
-_KINDS = {"gpt2": ("bpe", "BPE"), "gemma4": ("bpe", "BPE"), "llama": ("sentencepiece", "SentencePiece")}
+_KINDS = {
+    "gpt2": ("bpe", "BPE"),
+    "gemma4": ("bpe", "BPE"),
+    "llama": ("sentencepiece", "SentencePiece"),
+    "bert": ("wordpiece", "WordPiece"),
+}
 
 
 class Kind(Protocol):
@@ -52,7 +57,7 @@ def tokenizer_from(metadata: Mapping[str, Any]) -> Tokenizer:
 class Tokenizer:
     """Ids of a text, and text of ids, as llama.cpp gives them. Safe to use from several threads.
 
-    n_vocab: tokens. bos, eos: ids or None. eog: every id that ends a generation. add_bos: whether a text begins with BOS.
+    n_vocab: tokens. bos, eos, sep: ids or None. eog: every id that ends a generation. add_bos: whether a text begins with BOS.
     warning: one line to show to the user where the file leaves something in doubt, else None.
     """
 
@@ -62,21 +67,21 @@ class Tokenizer:
         self._kind, self._partition, self._vocabulary = kind, partition, vocabulary
         self._pieces: dict[int, bytes] = {}
         self.n_vocab = len(vocabulary)
-        self.bos, self.eos = vocabulary.specials.bos, vocabulary.specials.eos
+        self.bos, self.eos, self.sep = vocabulary.specials.bos, vocabulary.specials.eos, vocabulary.specials.sep
         self.eog = vocabulary.specials.eog
         self.add_bos, self.add_eos = vocabulary.add_bos, vocabulary.add_eos
         self.warning = kind.warning
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """Ids of a text. add_special: BOS and EOS where the file wants them. parse_special: control tokens in it are found.
+        """Ids of a text. add_special: BOS and EOS (or CLS and SEP) where the file wants them. parse_special: control tokens in it are found.
 
         Without parse_special the text of a control token stays text; tokens that the file calls user-defined are found
         always. Characters that are not Unicode (lone surrogates) become U+FFFD.
         """
         ids = [self.bos] if add_special and self.add_bos and self.bos is not None else []
         self._encode(self._partition.cut(self._readable(text), parse_special), ids)
-        if add_special and self.add_eos and self.eos is not None:
-            ids.append(self.eos)
+        if add_special and self._vocabulary.end is not None:
+            ids.append(self._vocabulary.end)
         return ids
 
     def encode_pieces(self, pieces: Sequence[tuple[str, bool]], add_special: bool = True) -> list[int]:

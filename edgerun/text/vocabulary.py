@@ -17,16 +17,18 @@ class Settings:
     """What a kind of tokenizer takes for granted where the file says nothing.
 
     space_prefix: a space is put in front of a text. clean_spaces: `decode` drops spaces before .,?! and contractions.
-    force_bos: BOS is added whatever the file says.
+    force_bos: BOS begins a text whatever the file says. sep_ends: SEP ends a text, not EOS.
     """
 
     bos: int | None = None
     eos: int | None = None
     unknown: int | None = None
+    sep: int | None = None
     add_bos: bool = False
     add_eos: bool = False
     add_sep: bool = False
     force_bos: bool = False
+    sep_ends: bool = False
     space_prefix: bool = False
     clean_spaces: bool = False
 
@@ -35,7 +37,7 @@ class Vocabulary:
     """The tokens by id and by text, their attributes, and the flags of the file or else of the settings.
 
     tokens: text of each id. ids: id of each text that plain text may become. withheld: id of each control or unknown
-    token, which it may not. attributes: a byte per token; in_file: the same before llama.cpp's rules changed any.
+    token, which it may not. end: the id that ends a text, or None. attributes: a byte per token; in_file: the same before llama.cpp's rules changed any.
     """
 
     def __init__(self, metadata: Mapping[str, Any], settings: Settings):
@@ -49,7 +51,7 @@ class Vocabulary:
         for token in having(BYTE, self.attributes):
             if not re.fullmatch("<0x[0-9A-Fa-f]{2}>", self.tokens[token]):
                 refuse(PREFIX + "tokens", f"has the byte token {shown(self.tokens[token])}, which is not of the form <0x0A>")
-        defaults = {"bos": settings.bos, "eos": settings.eos, "unknown": settings.unknown}
+        defaults = {"bos": settings.bos, "eos": settings.eos, "unknown": settings.unknown, "sep": settings.sep}
         self.specials = Specials(metadata, defaults, self.tokens, self.ids, self.attributes)
         self.withheld = {self.tokens[token]: token for token in having(CONTROL | UNKNOWN, self.attributes)}
         for text in self.withheld:
@@ -63,6 +65,9 @@ class Vocabulary:
             refuse(PREFIX + "bos_token_id", "is missing although BOS is to be added")
         if self.add_eos and self.specials.eos is None:
             refuse(PREFIX + "eos_token_id", "is missing although EOS is to be added")
+        if settings.sep_ends and self.specials.sep is None:
+            refuse(PREFIX + "seperator_token_id", "is missing although SEP is to be added")
+        self.end = self.specials.sep if settings.sep_ends else self.specials.eos if self.add_eos else None
 
     def __len__(self) -> int:
         return len(self.tokens)

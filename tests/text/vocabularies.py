@@ -34,3 +34,14 @@ def spm(pieces: dict[str, float] | None = None, specials: dict[str, int] | None 
     scores = [0.0] * (len(tokens) - len(pieces)) + list(pieces.values())
     fields = {"model": "llama", "tokens": tokens, "token_type": types, "scores": scores}
     return {f"tokenizer.ggml.{key}": value for key, value in {**fields, **more}.items() if value is not None}
+
+
+WORDS = ("▁the", "▁quick", "▁un", "aff", "able", "▁a", "a", "▁e", "▁!", "▁世", "▁界", "▁ß", "▁ᄒ")
+
+
+def wordpiece(words: tuple[str, ...] = WORDS, **more: Any) -> dict[str, Any]:
+    """WordPiece: [PAD], [UNK], [CLS], [SEP], [MASK], then words, where U+2581 begins a word."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    ids = {"padding_token_id": 0, "unknown_token_id": 1, "cls_token_id": 2, "seperator_token_id": 3, "mask_token_id": 4}
+    fields = {"model": "bert", "tokens": tokens, "token_type": [CONTROL] * 5 + [NORMAL] * len(words), **ids}
+    return {f"tokenizer.ggml.{key}": value for key, value in {**fields, **more}.items() if value is not None}
