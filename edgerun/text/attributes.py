@@ -31,7 +31,7 @@ def attributes(metadata: Mapping[str, Any], count: int) -> bytearray:
     return values.translate(_BY_TYPE.ljust(256))
 
 
-def having(sought: int, values: bytearray) -> list[int]:
+def having(sought: int, values: bytes | bytearray) -> list[int]:
     """Ids of the tokens with any of the attributes `sought`."""
     return [found.start() for found in _pattern(sought).finditer(values)]
 

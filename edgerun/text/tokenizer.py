@@ -23,6 +23,7 @@ _KINDS = {
     "gemma4": ("bpe", "BPE"),
     "llama": ("sentencepiece", "SentencePiece"),
     "bert": ("wordpiece", "WordPiece"),
+    "t5": ("unigram", "Unigram"),
 }
 
 
