@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
 from operator import contains
 from typing import Any
 
+from edgerun.text.families import COMPOSED, OF_ARCHITECTURE
 from edgerun.text.fields import PREFIX, refuse, shown, strings, word
 from edgerun.text.gaps import SPACE, Gaps
 from edgerun.text.merge import merge
@@ -31,17 +33,20 @@ def _alphabet() -> str:
 
 _ALPHABET = _alphabet()
 _BYTES = codecs.charmap_build(_ALPHABET)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BPE:
     """Text to ids by merges in the file's order. warning: what is doubtful about the file, or None."""
 
-    unreadable = re.compile("[\ud800-\udfff]")   # becomes U+FFFD
-
-    def __init__(self, metadata: Mapping[str, Any]):
-        """Read the vocabulary, the pre-tokenizer and the merges; raises TokenizerError."""
+    def __init__(self, metadata: Mapping[str, Any], strict: bool = False):
+        """Read the vocabulary, the pre-tokenizer and the merges; raises TokenizerError. strict: words as the model was trained on."""
         gemma4 = word(metadata, PREFIX + "model") == "gemma4"
-        self._family, self.warning = family("gemma4" if gemma4 else word(metadata, PREFIX + "pre"))
+        name = "gemma4" if gemma4 else word(metadata, PREFIX + "pre")
+        if strict and not name:
+            name = OF_ARCHITECTURE.get(word(metadata, "general.architecture"), "")
+        self._family, self.warning = family(name)
+        self._strict, self._composed = strict, strict and name in COMPOSED
         settings = Settings(
             bos=None if gemma4 else self._family.bos,
             eos=None if gemma4 else 11,
@@ -50,12 +55,18 @@ class BPE:
             force_bos=self._family.force_bos,
             clean_spaces=self._family.clean_spaces,
         )
-        self.vocabulary = Vocabulary(metadata, settings)
+        self.vocabulary = Vocabulary(metadata, settings, strict)
         self._merges = _merges(metadata) if self._family.needs_merges or PREFIX + "merges" in metadata else []
         self._remembered = Remembered(self._word)
 
+    def readable(self, text: str) -> str:
+        """The text without lone surrogates."""
+        return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
     def encode(self, text: str, start: bool, out: list[int]) -> None:
         """Append the ids of a text that holds no special token. start: whether the text or a special token begins here."""
+        if self._composed:
+            text = unicodedata.normalize("NFC", text)
         remembered = self._remembered
         for each in self._split(text):
             out += remembered[each]
@@ -71,7 +82,7 @@ class BPE:
 
     @cached_property
     def _split(self) -> Split:
-        split = splitter(self._family.steps)
+        split = splitter((self._strict and self._family.trained) or self._family.steps, self._strict)
         if not self._family.escape_spaces:
             return split
         gaps = Gaps(lambda: self._merges, joint=" ")

@@ -8,21 +8,27 @@ itself and any other character for its class.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache
 
 # A class of the shape is one Latin-1 character, so the sets of a pattern are bitmaps. No non-ASCII text is left to clash.
 LETTER, NUMBER, MARK, PUNCTUATION, SYMBOL, OTHER, HAN = "\x80\x81\x82\x83\x84\x85\x86"
+UPPER, LOWER, DIGIT, CONNECTOR = "\x87\x88\x89\x8a"   # finer than letter, number, punctuation; only where a pattern asks for it
 SPACE = "\x0b"   # what `\s` matches in ASCII mode, and no pattern names it
 
 # As in `\p{L}` inside a set; Han letters have their own mark where a pattern tells them apart.
 SETS = {
-    r"\p{L}": "A-Za-z" + LETTER + HAN,
+    r"\p{L}": "A-Za-z" + LETTER + HAN + UPPER + LOWER,
     r"\p{Lu}": "A-Z" + LETTER + HAN,   # case is told apart in ASCII only
     r"\p{Ll}": "a-z" + LETTER + HAN,
+    r"\p{Upper}": "A-Z" + UPPER + LETTER,   # Lu, Lt, Lm and Lo
+    r"\p{Lower}": "a-z" + LOWER + LETTER,   # Ll, Lm and Lo
     r"\p{L-Han}": "A-Za-z" + LETTER,
-    r"\p{N}": "0-9" + NUMBER,
+    r"\p{N}": "0-9" + NUMBER + DIGIT,
+    r"\p{Nd}": "0-9" + DIGIT,
+    r"\p{W}": "A-Za-z0-9_" + LETTER + UPPER + LOWER + DIGIT + MARK + CONNECTOR,   # `\w`
     r"\p{M}": MARK,
-    r"\p{P}": r"!-#%-*,-/:;?@\[-\]_{}" + PUNCTUATION,
+    r"\p{P}": r"!-#%-*,-/:;?@\[-\]_{}" + PUNCTUATION + CONNECTOR,
     r"\p{S}": r"$+<->^`|~" + SYMBOL,
     r"\p{Han}": HAN,
 }
@@ -77,14 +83,28 @@ _RUNS = (
 )
 
 
+# The sets that need the finer classes.
+FINE = (r"\p{Upper}", r"\p{Lower}", r"\p{Nd}", r"\p{W}")
+_FINE = {"Lu": UPPER, "Lt": UPPER, "Ll": LOWER, "Nd": DIGIT, "Pc": CONNECTOR}
+
+
 @cache
-def shapes(han: bool = False) -> str:
-    """A table for `str.translate` that gives the shape of a text. han: Han letters get a class of their own."""
+def shapes(han: bool = False, fine: bool = False) -> str:
+    """A table for `str.translate` that gives the shape of a text. han: Han letters get a class of their own.
+
+    fine: letters with a case, decimal digits and connectors get theirs, as far as this Python knows the character.
+    """
     runs = re.findall(r"([A-Z])(\d*)", _RUNS)
     table = "".join(map(chr, range(128))) + "".join([_CLASSES[name] * int(length or 1) for name, length in runs])
     for first, last in _HAN if han else ():
         table = table[:first] + table[first : last + 1].replace(LETTER, HAN) + table[last + 1 :]
-    return table
+    if not fine:
+        return table
+    classes = list(table)
+    for found in re.finditer(f"[{LETTER}{NUMBER}{PUNCTUATION}]", table):
+        at = found.start()
+        classes[at] = _FINE.get(unicodedata.category(chr(at)), classes[at])
+    return "".join(classes)
 
 
 @cache

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Thousands:
-    """A step that cuts each run of `digits` into threes from the right. Its `joined` side stays attached to the neighbour."""
+    """A step that cuts each run of `digits` into threes from the right. Its `joined` side stays attached to the neighbour.
+
+    unless: a run with this after it is left whole; it has to include the digits.
+    """
 
     digits: str
-    joined: str
+    joined: str = ""
+    unless: str = ""
 
 
 Step = str | Thousands
@@ -26,11 +30,13 @@ class Family:
     names: values of `tokenizer.ggml.pre`. steps: applied one after another, each to the pieces that the one before left;
     a match is a piece and so is what lies between two. `\\p{..}` may stand in sets only; `\\s` is Unicode's white space.
     whole_words: a word that is a token is taken as it is, whatever the merges say; newline_runs: only one of newlines is.
+    trained: the steps that the models were trained with, where these are known to differ; for strict tokenizers.
     byte_level: words are written in GPT-2's alphabet. escape_spaces: a space is U+2581. The others: as in `Settings`.
     """
 
     names: str
     steps: tuple[Step, ...]
+    trained: tuple[Step, ...] = ()
     clean_spaces: bool = False
     whole_words: bool = False
     newline_runs: bool = False
@@ -59,7 +65,10 @@ _QWEN2 = f"{_SUFFIX}|{_WORD}|{_DIGIT}|{_SIGNS}|{_BLANKS}"
 _JAIS2 = "".join(rf"\s{{{n}}}(?!\S)|" for n in (512, 256, 128, 64, 32, 16, 8, 4)) + r"\s{1,2}(?!\S)|\s"
 
 _CASED = r"[^\r\n\p{L}\p{N}]?(?:[\p{Lu}]*[\p{Ll}]+|[\p{Lu}]+[\p{Ll}]*)"
-_CASED_MARKS = r"[^\r\n\p{L}\p{N}]?(?:[\p{Lu}\p{M}]*[\p{Ll}\p{M}]+|[\p{Lu}\p{M}]+[\p{Ll}\p{M}]*)"
+# A mark may be the first character of a word or the sign before one: which is tried first matters, so these are written out.
+_MARKED = r"[^\r\n\p{{L}}\p{{N}}]?[\p{{{0}}}\p{{M}}]*[\p{{{1}}}\p{{M}}]+{2}|[^\r\n\p{{L}}\p{{N}}]?[\p{{{0}}}\p{{M}}]+[\p{{{1}}}\p{{M}}]*{2}"
+_CASED_MARKS = _MARKED.format("Lu", "Ll", _SUFFIX + "?")
+_CASED_TRULY = _MARKED.format("Upper", "Lower", _SUFFIX + "?")
 _UNCASED = rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+{_SUFFIX}?"
 _SLASHED = r" ?[^\s\p{L}\p{N}]+[\r\n/]*"
 
@@ -126,11 +135,31 @@ FAMILIES = (
         (rf"{_SUFFIX}|{_WORDS}|{_DIGIT}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+",),
         clean_spaces=True,
     ),
-    Family("gpt-4o llama4 kanana2 talkie minimax-m2", (f"{_CASED}{_SUFFIX}?|{_THREE}|{_SLASHED}|{_BLANKS}",)),
-    Family("granite-embed-multi-97m", (f"{_CASED_MARKS}{_SUFFIX}?|{_THREE}|{_SLASHED}|{_BLANKS}",), whole_words=True),
-    Family("tekken", (f"{_CASED}|{_DIGIT}|{_SLASHED}|{_BLANKS}",), whole_words=True, add_bos=True),
-    Family("tiny_aya cohere2moe", (Thousands(_DIGIT, "left"), f"{_UNCASED}|{_THREE}|{_SLASHED}|{_BLANKS}")),
-    Family("youtu", (_HANGUL_SIGNS_KANA, f"{_UNCASED}|{_DIGIT}|{_SLASHED}|{_BLANKS}"), whole_words=True),
+    Family(
+        "gpt-4o llama4 kanana2 talkie",
+        (f"{_CASED}{_SUFFIX}?|{_THREE}|{_SLASHED}|{_BLANKS}",),
+        trained=(f"{_CASED_TRULY}|{_THREE}|{_SLASHED}|{_BLANKS}",),
+    ),
+    Family("minimax-m2", (f"{_CASED}{_SUFFIX}?|{_THREE}|{_SLASHED}|{_BLANKS}",)),
+    Family("granite-embed-multi-97m", (f"{_CASED_MARKS}|{_THREE}|{_SLASHED}|{_BLANKS}",), whole_words=True),
+    Family(
+        "tekken",
+        (f"{_CASED}|{_DIGIT}|{_SLASHED}|{_BLANKS}",),
+        trained=(f"{_MARKED.format('Upper', 'Lower', '')}|{_DIGIT}|{_SLASHED}|{_BLANKS}",),
+        whole_words=True,
+        add_bos=True,
+    ),
+    Family(
+        "tiny_aya cohere2moe",
+        (Thousands(_DIGIT, "left"), f"{_UNCASED}|{_THREE}|{_SLASHED}|{_BLANKS}"),
+        trained=(Thousands(r"[\p{Nd}]", unless=r"[\p{W}]"), f"{_CASED_TRULY}|{_THREE}|{_SLASHED}|{_BLANKS}"),
+    ),
+    Family(
+        "youtu",
+        (_HANGUL_SIGNS_KANA, f"{_UNCASED}|{_DIGIT}|{_SLASHED}|{_BLANKS}"),
+        trained=(_HANGUL_SIGNS_KANA, f"{_CASED_TRULY}|{_DIGIT}|{_SLASHED}|{_BLANKS}"),
+        whole_words=True,
+    ),
     Family("kimi-k2", (_KIMI,), needs_merges=False),
     Family("deepseek-v3 hunyuan-dense joyai-llm hy_v4", (_THREE, _KANA, _DEEPSEEK3)),
     Family("spark2_5", (_THREE, _KANA, _SPARK, _DIGIT)),
@@ -163,3 +192,14 @@ FAMILIES = (
     Family("whitespace", (r"\S+",), clean_spaces=True, byte_level=False),
     Family("sarvam-moe", (_LINES,), byte_level=False, escape_spaces=True),
 )
+
+# Names of pre-tokenizers whose models were trained on text in Normalization Form C, which llama.cpp does not make.
+COMPOSED = frozenset(("qwen2", "qwen35", "command-r", "mpt", "olmo"))
+
+# The pre-tokenizer that the models of an architecture were trained with, where only one was ever used: for files that name none.
+# OLMo took over GPT-NeoX's tokenizer.
+OF_ARCHITECTURE = {
+    "gptneox": "olmo",
+    **{name: name for name in ("mpt", "falcon", "starcoder", "refact", "bloom", "qwen2", "command-r", "olmo", "codeshell", "jais")},
+    "gpt2": "gpt-2", "phi2": "phi-2", "qwen2moe": "qwen2", "qwen3": "qwen2", "qwen3moe": "qwen2", "dbrx": "dbrx",
+}

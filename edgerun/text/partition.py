@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from edgerun.text.attributes import CONTROL, SPECIAL, UNKNOWN, having
+from edgerun.text.attributes import CONTROL, SPECIAL, UNKNOWN, USER_DEFINED, having
 from edgerun.text.fields import word
 from edgerun.text.vocabulary import Vocabulary
 
@@ -32,10 +32,14 @@ class _Special(NamedTuple):
 class Partition:
     """Finds the special tokens of a text. One look at the text for each beginning of a token, one more for each token it holds."""
 
-    def __init__(self, vocabulary: Vocabulary, metadata: Mapping[str, Any]):
-        """metadata: some tokens take the white space beside them along; files do not say which, but names do."""
+    def __init__(self, vocabulary: Vocabulary, metadata: Mapping[str, Any], strict: bool = False):
+        """metadata: some tokens take the white space beside them along; files do not say which, but names do.
+
+        strict: those that are part of the text, the user-defined ones, do not.
+        """
         self._vocabulary = vocabulary
-        self._left, self._right = _greedy(vocabulary, metadata)
+        within = frozenset(having(USER_DEFINED, vocabulary.attributes)) if strict else frozenset()
+        self._left, self._right = (greedy - within for greedy in _greedy(vocabulary, metadata))
 
     def cut(self, text: str, parse_special: bool, untrusted: bytearray | None = None) -> list[str | int]:
         """Stretches of text, none empty, and ids of special tokens, in order.

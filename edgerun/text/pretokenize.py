@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import accumulate, pairwise
 
-from edgerun.text.characters import SETS, shapes, spaces
+from edgerun.text.characters import FINE, SETS, shapes, spaces
 from edgerun.text.families import FAMILIES, Family, Step, Thousands
+
+_SEPARATORS = dict.fromkeys(range(0x1C, 0x20), "\1")   # white space to Python, to no one else
 
 Split = Callable[[str], Iterable[str]]
 
@@ -23,9 +25,12 @@ def family(name: str) -> tuple[Family, str | None]:
 
 
 @cache
-def splitter(steps: tuple[Step, ...]) -> Split:
-    """A function that cuts a text into its words, none of them empty; they join to the text. Time linear in the text."""
-    splits = [_step(step) for step in steps]
+def splitter(steps: tuple[Step, ...], strict: bool = False) -> Split:
+    """A function that cuts a text into its words, none of them empty; they join to the text. Time linear in the text.
+
+    strict: a set that names no class and holds white space beyond ASCII finds it; in llama.cpp it does not.
+    """
+    splits = [_step(step, strict) for step in steps]
 
     def split(text: str) -> Iterable[str]:
         pieces: Iterable[str] = (text,)
@@ -36,12 +41,12 @@ def splitter(steps: tuple[Step, ...]) -> Split:
     return (lambda text: filter(None, splits[0](text))) if len(splits) == 1 else split
 
 
-def _step(step: Step) -> Split:
-    pattern, table = _pattern(step.digits + "+" if isinstance(step, Thousands) else f"({step})")
+def _step(step: Step, strict: bool) -> Split:
+    pattern, table = _pattern(_run(step) if isinstance(step, Thousands) else f"({step})", strict)
     cut = pattern.split if isinstance(step, str) else lambda text: _thousands(pattern, text, step.joined)
 
     def split(text: str) -> Iterable[str]:
-        if text.isascii():
+        if text.isascii() and pattern.flags & re.ASCII:
             return cut(text)
         ends = accumulate(map(len, cut(text.translate(table()))), initial=0)
         return [text[start:end] for start, end in pairwise(ends)]
@@ -49,14 +54,18 @@ def _step(step: Step) -> Split:
     return split
 
 
-def _pattern(expression: str) -> tuple[re.Pattern[str], Callable[[], str | dict[int, str]]]:
+def _run(step: Thousands) -> str:
+    return rf"(?<!{step.digits}){step.digits}+(?!{step.unless})" if step.unless else step.digits + "+"
+
+
+def _pattern(expression: str, strict: bool) -> tuple[re.Pattern[str], Callable[[], str | dict[int, str]]]:
     """The compiled pattern and the table of what it looks at: shapes, or the text itself where it names no class."""
     if r"\p{" not in expression:
-        return re.compile(expression, re.ASCII), spaces
-    han = r"\p{Han}" in expression
+        return (re.compile(expression), lambda: _SEPARATORS) if strict else (re.compile(expression, re.ASCII), spaces)
+    han, fine = r"\p{Han}" in expression, any(name in expression for name in FINE)
     for name, characters in SETS.items():
         expression = expression.replace(name, characters)
-    return re.compile(expression, re.ASCII), lambda: shapes(han)
+    return re.compile(expression, re.ASCII), lambda: shapes(han, fine)
 
 
 def _thousands(pattern: re.Pattern[str], text: str, joined: str) -> list[str]:
@@ -65,5 +74,5 @@ def _thousands(pattern: re.Pattern[str], text: str, joined: str) -> list[str]:
     for run in pattern.finditer(text):
         start, end = run.span()
         first = start + (end - start) % 3
-        cuts += range(first + 3 if first == start else first, end + 1, 3) if joined == "left" else range(first, end, 3)
+        cuts += sorted({start, *range(first, end + 1, 3)} - {{"left": start, "right": end}.get(joined, -1)})
     return [text[start:end] for start, end in pairwise([*cuts, len(text)])]

@@ -18,17 +18,18 @@ from edgerun.text.merge import merge
 from edgerun.text.remember import Remembered
 from edgerun.text.vocabulary import Settings, Vocabulary
 
+_UNREADABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
 
 class SentencePiece:
     """Text to ids by the scores of tokens. warning: what is doubtful about the file, or None."""
 
-    # Lone surrogates that stand for a byte (PEP 383) become that byte's token; the others U+FFFD.
-    unreadable = re.compile("[\ud800-\udc7f\udd00-\udfff]")
     warning: str | None = None
 
-    def __init__(self, metadata: Mapping[str, Any]):
-        """Read the vocabulary and its scores; raises TokenizerError."""
-        self.vocabulary = Vocabulary(metadata, Settings(bos=1, eos=2, unknown=0, add_bos=True, space_prefix=True))
+    def __init__(self, metadata: Mapping[str, Any], strict: bool = False):
+        """Read the vocabulary and its scores; raises TokenizerError. strict: U+2581 is a space for user-defined tokens too."""
+        self.vocabulary = Vocabulary(metadata, Settings(bos=1, eos=2, unknown=0, add_bos=True, space_prefix=True), strict)
+        self._strict = strict
         scores = numbers(metadata, "scores", len(self.vocabulary))
         if scores is None:
             refuse(PREFIX + "scores", "is missing")
@@ -37,6 +38,12 @@ class SentencePiece:
         self._scores = scores
         self._gaps = Gaps(lambda: self.vocabulary.tokens, joint="")
         self._remembered = Remembered(self._word)
+
+    def readable(self, text: str) -> str:
+        """The text without lone surrogates, but for those that stand for a byte (PEP 383): they become that byte's token."""
+        if text.isascii():
+            return text
+        return _UNREADABLE.sub("\ufffd", text.replace(SPACE, " ") if self._strict else text)
 
     def encode(self, text: str, start: bool, out: list[int]) -> None:
         """Append the ids of a text that holds no special token. start: whether the text or a special token begins here."""

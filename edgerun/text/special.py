@@ -62,6 +62,7 @@ _NOBODY = (-1, 0xFFFFFFFF)   # some files say "none" so
 _SHOWN = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 _CALLS, _RETURNS = {"<|call|>", "<|calls|>"}, {"<|return|>", "<|flush|>"}   # with one of each, <|end|> ends a message only
 _PLAIN_S = {"<|tool_response>", "<|plamo:eos|>"}   # with one of these, </s> is plain text
+_S = "</s>"
 
 
 class Specials:
@@ -74,26 +75,35 @@ class Specials:
         tokens: Sequence[str],
         ids: Mapping[str, int],
         attributes: bytearray,
+        strict: bool = False,
     ):
-        """Marks in `attributes` the tokens that their text shows to be control tokens. defaults: by purpose. Raises TokenizerError."""
+        """Marks in `attributes` the tokens that their text shows to be control tokens. defaults: by purpose. Raises TokenizerError.
+
+        strict: what the file calls user-defined stays so, and `</s>` stays what it is: some models have it as plain text.
+        """
+        kept = USER_DEFINED if strict else 0
+
+        def mark(token: int) -> None:
+            if not (attributes[token] & kept or (strict and tokens[token] == _S)):
+                attributes[token] |= CONTROL
+
         self.purposes = {purpose: _named(metadata, purpose, len(tokens), defaults.get(purpose)) for purpose in _KEYS}
         for purpose, names in _NAMES.items():
             if self.purposes[purpose] is None and (found := _known(names, ids)):
                 self.purposes[purpose] = found[0]
-                attributes[found[0]] |= CONTROL
+                mark(found[0])
         self.bos, self.eos, self.sep, self.unknown = (self.purposes[purpose] for purpose in ("bos", "eos", "sep", "unknown"))
-        self.eog = self._ends(tokens, ids, attributes)
+        for token in (named := _known(_EOG, ids)):
+            mark(token)
+        self.eog = self._ends(set(named), tokens, ids, attributes)
 
-    def _ends(self, tokens: Sequence[str], ids: Mapping[str, int], attributes: bytearray) -> frozenset[int]:
-        eog = set(_known(_EOG, ids))
-        for token in eog:
-            attributes[token] |= CONTROL
+    def _ends(self, eog: set[int], tokens: Sequence[str], ids: Mapping[str, int], attributes: bytearray) -> frozenset[int]:
         for token in _known(_SHOWN, ids):
             attributes[token] = USER_DEFINED
         purposes = (self.purposes[each] for each in ("eos", "eot", "eom", "fim_pad", "fim_rep", "fim_sep"))
         eog |= {token for token in purposes if token is not None}
         texts = {tokens[token] for token in eog}
-        exceptions = [("<|end|>", texts & _CALLS and texts & _RETURNS, USER_DEFINED), ("</s>", texts & _PLAIN_S, NORMAL)]
+        exceptions = [("<|end|>", texts & _CALLS and texts & _RETURNS, USER_DEFINED), (_S, texts & _PLAIN_S, NORMAL)]
         for text, applies, attribute in exceptions:
             if applies and text in texts:
                 eog.discard(ids[text])

@@ -5,13 +5,12 @@ A kind is a file of this folder whose class reads the metadata and encodes text 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
 from edgerun.errors import TokenizerError, UsageError
-from edgerun.text.attributes import BYTE, CONTROL, NORMAL, SPECIAL, UNKNOWN
+from edgerun.text.attributes import BYTE, CONTROL, NORMAL, SPECIAL, UNKNOWN, USER_DEFINED
 from edgerun.text.detokenize import Detokenizer, clean_spaces
 from edgerun.text.fields import PREFIX, shown, word
 from edgerun.text.partition import Partition
@@ -28,11 +27,13 @@ _KINDS = {
 
 
 class Kind(Protocol):
-    """What a kind of tokenizer has: a vocabulary, a doubt about the file, characters it cannot read, and two functions."""
+    """What a kind of tokenizer has: a vocabulary, a doubt about the file, and three functions. Made of (metadata, strict)."""
 
     vocabulary: Vocabulary
     warning: str | None
-    unreadable: re.Pattern[str]
+
+    def readable(self, text: str) -> str:
+        """The text as special tokens are looked for in it, of the same length: without what the kind cannot read."""
 
     def encode(self, text: str, start: bool, out: list[int]) -> None:
         """Append the ids of a text that holds no special token. start: whether the text or a special token begins here."""
@@ -41,30 +42,32 @@ class Kind(Protocol):
         """The bytes that a normal token with this text stands for."""
 
 
-def tokenizer_from(metadata: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_from(metadata: Mapping[str, Any], strict: bool = False) -> Tokenizer:
     """The tokenizer that the metadata of a GGUF file describes.
 
-    Raises TokenizerError where the vocabulary is of an unknown kind, incomplete or contradicts itself.
+    strict: where llama.cpp gives other ids than the tokenizer that the model was trained with, and the difference is known,
+    give those (docs/decisions/013-strict-tokenizers.md). Raises TokenizerError where the vocabulary is of an unknown kind, incomplete or contradicts itself.
     """
     model = word(metadata, PREFIX + "model")
     if model not in _KINDS:
         what = f"is {shown(model)}, which edgerun cannot read" if model else "is missing"
         raise TokenizerError(f"{PREFIX}model {what}; known are {', '.join(_KINDS)}")
     module, name = _KINDS[model]
-    kind: Kind = getattr(import_module(f"edgerun.text.{module}"), name)(metadata)
-    return Tokenizer(kind, Partition(kind.vocabulary, metadata))
+    kind: Kind = getattr(import_module(f"edgerun.text.{module}"), name)(metadata, strict)
+    return Tokenizer(kind, Partition(kind.vocabulary, metadata, strict), strict)
 
 
 class Tokenizer:
-    """Ids of a text, and text of ids, as llama.cpp gives them. Safe to use from several threads.
+    """Ids of a text, and text of ids, as llama.cpp gives them, or as the model knows them (strict). Safe to use from several threads.
 
     n_vocab: tokens. bos, eos, sep: ids or None. eog: every id that ends a generation. add_bos: whether a text begins with BOS.
     warning: one line to show to the user where the file leaves something in doubt, else None.
     """
 
-    def __init__(self, kind: Kind, partition: Partition):
+    def __init__(self, kind: Kind, partition: Partition, strict: bool = False):
         """Use `tokenizer_from`."""
         vocabulary = kind.vocabulary
+        self._within = USER_DEFINED if strict else 0   # attributes of tokens that are part of the text they stand in
         self._kind, self._partition, self._vocabulary = kind, partition, vocabulary
         self._pieces: dict[int, bytes] = {}
         self.n_vocab = len(vocabulary)
@@ -80,7 +83,7 @@ class Tokenizer:
         always. Characters that are not Unicode (lone surrogates) become U+FFFD.
         """
         ids = [self.bos] if add_special and self.add_bos and self.bos is not None else []
-        self._encode(self._partition.cut(self._readable(text), parse_special), ids)
+        self._encode(self._partition.cut(self._kind.readable(text), parse_special), ids)
         if add_special and self._vocabulary.end is not None:
             ids.append(self._vocabulary.end)
         return ids
@@ -91,7 +94,7 @@ class Tokenizer:
         The same ids as `encode` gives for the joined text, as far as no control token is involved. With add_special the
         prompt begins with exactly one BOS where the file wants one; no EOS is added, for an answer is to follow.
         """
-        text = self._readable("".join(text for text, _ in pieces))
+        text = self._kind.readable("".join(text for text, _ in pieces))
         untrusted = bytearray().join(bytes((not trusted,)) * len(text) for text, trusted in pieces)
         parts = self._partition.cut(text, True, untrusted)
         ids = [self.bos] if add_special and self.add_bos and self.bos is not None and parts[:1] != [self.bos] else []
@@ -145,12 +148,13 @@ class Tokenizer:
         for part in parts:
             if isinstance(part, str):
                 self._kind.encode(part, start, ids)
+                start = False
             else:
+                within = bool(self._vocabulary.attributes[part] & self._within)
+                if start and within:
+                    self._kind.encode("", start, ids)
                 ids.append(part)
-            start = not isinstance(part, str)
-
-    def _readable(self, text: str) -> str:
-        return text if text.isascii() else self._kind.unreadable.sub("\ufffd", text)
+                start = not within
 
     def _render(self, text: str, attributes: int) -> bytes:
         if attributes & SPECIAL:

@@ -6,7 +6,6 @@ is taken whose scores, logarithms of probabilities, have the largest sum (arXiv:
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,12 +29,11 @@ _IS_NONE = bytes(not value & (NORMAL | USER_DEFINED | UNUSED) for value in range
 class Unigram:
     """Text to ids by the most probable way to cut it. warning: what is doubtful about the file, or None."""
 
-    unreadable = re.compile("(?!)")   # the rules take care of lone surrogates
     warning: str | None = None
 
-    def __init__(self, metadata: Mapping[str, Any]):
-        """Read the vocabulary, its scores and its rules; raises TokenizerError."""
-        self.vocabulary = Vocabulary(metadata, Settings(eos=1, unknown=2, add_eos=True))
+    def __init__(self, metadata: Mapping[str, Any], strict: bool = False):
+        """Read the vocabulary, its scores and its rules; raises TokenizerError. strict: sums as SentencePiece has them."""
+        self.vocabulary = Vocabulary(metadata, Settings(eos=1, unknown=2, add_eos=True), strict)
         scores = numbers(metadata, "scores", len(self.vocabulary))
         if scores is None:
             refuse(PREFIX + "scores", "is missing")
@@ -44,17 +42,21 @@ class Unigram:
         unknown = self.vocabulary.specials.unknown
         if unknown is None:
             refuse(PREFIX + "unknown_token_id", "is missing")
-        self._file_scores, self._unknown = scores, unknown
+        self._file_scores, self._unknown, self._strict = scores, unknown, strict
         self._merges_spaces = flag(metadata, "remove_extra_whitespaces", False)
         self._charsmap = Charsmap(_bytes(metadata))
         self._gaps = Gaps(lambda: self.vocabulary.tokens, joint="")
         self._remembered = Remembered(self._word)
 
+    def readable(self, text: str) -> str:
+        """The text as it is: the rules take care of lone surrogates."""
+        return text
+
     def encode(self, text: str, start: bool, out: list[int]) -> None:
         """Append the ids of a text that holds no special token. start: whether the text or a special token begins here."""
-        remembered, unknown = self._remembered, self._unknown
+        remembered, unknown, normalized = self._remembered, self._unknown, self._normalized(text)
         last = -1
-        for word in filter(None, self._gaps.split(self._normalized(text))):
+        for word in filter(None, [normalized] if self._strict else self._gaps.split(normalized)):
             ids = remembered[word]
             # A run of unknown characters is one unknown token, in several words too.
             out += ids[1:] if last == unknown and ids[0] == unknown else ids
@@ -77,7 +79,7 @@ class Unigram:
         """The ids of a word with the largest sum of scores; of equal ones, those whose last token is the longest."""
         count, lengths, scores, id_of = len(word), self._lengths, self._scores, self._ids.get
         sums, ids, begins = [-inf] * count + [-inf], [self._unknown] * (count + 1), [0] * (count + 1)
-        sums[0] = 0.0
+        sums[0] = self._zero
         for at in range(count):
             so_far, alone = sums[at], False
             for length in lengths:
@@ -121,7 +123,17 @@ class Unigram:
         scores = list(self._file_scores)
         for token in having(USER_DEFINED, self.vocabulary.in_file):
             scores[token] = 0.0
-        return scores
+        return [self._zero + score for score in scores] if self._strict else scores
+
+    @cached_property
+    def _zero(self) -> float:
+        """The sum of no scores. To round each sum to a float32, as SentencePiece does, decides between ways that are equally good."""
+        if not self._strict:
+            return 0.0
+        from numpy import float32
+
+        zero: Any = float32(0.0)
+        return zero
 
     @cached_property
     def _unknown_score(self) -> float:

@@ -40,8 +40,8 @@ class Vocabulary:
     token, which it may not. end: the id that ends a text, or None. attributes: a byte per token; in_file: the same before llama.cpp's rules changed any.
     """
 
-    def __init__(self, metadata: Mapping[str, Any], settings: Settings):
-        """Read `tokenizer.ggml.*`; raises TokenizerError, which names the key."""
+    def __init__(self, metadata: Mapping[str, Any], settings: Settings, strict: bool = False):
+        """Read `tokenizer.ggml.*`; raises TokenizerError, which names the key. strict: as for `Specials`."""
         self.tokens = _nonempty(strings(metadata, "tokens"))
         self.ids = dict(zip(self.tokens, range(len(self.tokens)), strict=True))
         if len(self.ids) != len(self.tokens):
@@ -52,7 +52,7 @@ class Vocabulary:
             if not re.fullmatch("<0x[0-9A-Fa-f]{2}>", self.tokens[token]):
                 refuse(PREFIX + "tokens", f"has the byte token {shown(self.tokens[token])}, which is not of the form <0x0A>")
         defaults = {"bos": settings.bos, "eos": settings.eos, "unknown": settings.unknown, "sep": settings.sep}
-        self.specials = Specials(metadata, defaults, self.tokens, self.ids, self.attributes)
+        self.specials = Specials(metadata, defaults, self.tokens, self.ids, self.attributes, strict)
         self.withheld = {self.tokens[token]: token for token in having(CONTROL | UNKNOWN, self.attributes)}
         for text in self.withheld:
             del self.ids[text]

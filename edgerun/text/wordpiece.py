@@ -30,34 +30,40 @@ _ALONE = re.compile(
     "[!-/:-@\\[-`{-~\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 _WHITE = re.compile("[\t-\r ]")
+_LONGEST_WORD = 100   # characters, for BERT's own tokenizer; llama.cpp knows no limit
 
 
 class WordPiece:
     """Text to ids by the longest token first. warning: what is doubtful about the file, or None."""
 
-    unreadable = re.compile("[\ud800-\udfff]")   # becomes U+FFFD, which is left out
     warning: str | None = None
 
-    def __init__(self, metadata: Mapping[str, Any]):
-        """Read the vocabulary and how text is normalized; raises TokenizerError."""
+    def __init__(self, metadata: Mapping[str, Any], strict: bool = False):
+        """Read the vocabulary and how text is normalized; raises TokenizerError. strict: words as in BERT's own tokenizer."""
         # Files name what begins a text as `cls` or as `bos`.
         first = token_id(metadata, "cls")
         settings = Settings(
             bos=101 if first is None else first, unknown=100, sep=102, force_bos=True, sep_ends=True, add_sep=True, clean_spaces=True
         )
-        self.vocabulary = Vocabulary(metadata, settings)
+        self.vocabulary = Vocabulary(metadata, settings, strict)
         lowercase = flag(metadata, "normalizer.lowercase", True)
-        self._folded = _Folded(lowercase, flag(metadata, "normalizer.strip_accents", lowercase))
+        strip_accents = flag(metadata, "normalizer.strip_accents", lowercase)
+        self._folded = (_FoldedTruly if strict else _Folded)(lowercase, strip_accents)
+        self._longest = _LONGEST_WORD if strict else None
         unknown = self.vocabulary.specials.unknown
         if unknown is None:
             refuse(PREFIX + "unknown_token_id", "is missing")
         self._unknown = unknown
         self._remembered = Remembered(self._word)
 
+    def readable(self, text: str) -> str:
+        """The text as it is: lone surrogates are left out as control characters are."""
+        return text
+
     def encode(self, text: str, start: bool, out: list[int]) -> None:
         """Append the ids of a text that holds no special token. start: whether the text or a special token begins here."""
         remembered = self._remembered
-        for word in text.translate(self._folded).split(" "):
+        for word in self._folded.fold(text).split(" "):
             if word:
                 out += remembered[word]
 
@@ -71,6 +77,8 @@ class WordPiece:
         return sorted(set(map(len, self.vocabulary.ids)), reverse=True)
 
     def _word(self, word: str) -> list[int]:
+        if self._longest and (len(word) > self._longest or BEGIN in word):
+            return [self._unknown]
         id_of, text = self.vocabulary.ids.get, BEGIN + word
         ids: list[int] = []
         at = 0
@@ -93,11 +101,15 @@ class _Folded(dict[int, str]):
         super().__init__()
         self._lowercase, self._strip_accents = lowercase, strip_accents
 
+    def fold(self, text: str) -> str:
+        """The words of a text, with spaces between."""
+        return text.translate(self)
+
     def __missing__(self, code: int) -> str:
-        self[code] = folded = self._fold(chr(code))
+        self[code] = folded = self._character(chr(code))
         return folded
 
-    def _fold(self, character: str) -> str:
+    def _character(self, character: str) -> str:
         assigned = shapes()[ord(character)] != OTHER   # in Unicode 15.1, whatever this Python knows
         if assigned and self._strip_accents:
             # Of a character with marks the first alone is kept, as by llama.cpp: a Hangul syllable becomes its first letter.
@@ -109,3 +121,17 @@ class _Folded(dict[int, str]):
             return ""
         folded = character.lower()[0] if assigned and self._lowercase else character
         return f" {folded} " if sort == PUNCTUATION or _ALONE.match(character) else folded
+
+
+class _FoldedTruly(_Folded):
+    """The same as BERT's own tokenizer has it: all of a decomposition but for nonspacing marks, and less white space."""
+
+    def fold(self, text: str) -> str:
+        """The words of a text, with spaces between."""
+        return super().fold(unicodedata.normalize("NFD", text) if self._strip_accents else text)
+
+    def _character(self, character: str) -> str:
+        if character in "\x0b\x0c\x85":
+            return ""
+        kept = shapes()[ord(character)] == MARK and unicodedata.category(character) != "Mn"
+        return character if kept else super()._character(character)
