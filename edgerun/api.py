@@ -51,6 +51,7 @@ def load(
     backend: str = "auto",
     numerics: str = "fast",
     kv: str = "f16",
+    tokenizer: str = "default",
     chat_template: str | None = None,
     chunk: int | None = None,
     progress: Progress | None = None,
@@ -61,7 +62,8 @@ def load(
     threads: default one per fast core this process may use; more than can run at once are not started.
     backend: auto, cpu, or reference (NumPy in float64: slow and true). numerics: fast, or exact (float32 from
     dequantized weights). kv: what keys and values are kept as: f16, f32, bf16, q8_0 (half of f16) or q4_0 (a quarter), or two as
-    keys:values. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
+    keys:values. tokenizer: default, which gives llama.cpp's ids, or strict: those the model was trained with, where they are known
+    to differ. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
     file, or of a built-in one. chunk: prompt rows per step, for measurements; changes no result.
     progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces).
 
@@ -73,7 +75,7 @@ def load(
     ('llama', 512)
     """
     begun = perf_counter()
-    options = Options(backend, numerics, kv)
+    options = Options(backend, numerics, kv, tokenizer)
     use = machine.threads(threads)
     if chunk is not None and chunk < 1:
         raise UsageError(f"chunk must be at least 1, not {chunk}")
@@ -95,16 +97,17 @@ def load(
     return llm
 
 
-def load_tokenizer(ref: Ref) -> Tokenizer:
-    """The tokenizer of a model, also from a file that holds nothing but a vocabulary.
+def load_tokenizer(ref: Ref, tokenizer: str = "default") -> Tokenizer:
+    """The tokenizer of a model, also from a file that holds nothing but a vocabulary. tokenizer: as for `load`.
 
     >>> load_tokenizer("smollm2:135m").encode("Hello world")
     [19556, 905]
     """
     from edgerun.text.tokenizer import tokenizer_from
 
+    strict = Options(tokenizer=tokenizer).tokenizer == "strict"
     with open_gguf(_resolve(ref)) as file:
-        return tokenizer_from(file.metadata)
+        return tokenizer_from(file.metadata, strict)
 
 
 def load_template(ref: Ref, chat_template: str | None = None) -> tuple[ChatTemplate, str | None]:
@@ -181,6 +184,7 @@ class LLM:
         self.session = Session(executor, found.context, chunk)
         self.warnings = [line for line in (found.warning, threads.warning) if line]
         self._file = blueprint.file
+        self._strict = blueprint.options.tokenizer == "strict"
         self._chat_template = chat_template
         self._load_seconds = self._compile_seconds = 0.0
         self._read_bandwidth: float | None = None
@@ -193,7 +197,7 @@ class LLM:
         """Text to ids and back. TokenizerError when the vocabulary makes no sense, or is not that of the weights."""
         from edgerun.text.tokenizer import tokenizer_from
 
-        tokenizer = tokenizer_from(self.metadata)
+        tokenizer = tokenizer_from(self.metadata, self._strict)
         if tokenizer.n_vocab != self.spec.n_vocab:
             raise TokenizerError(f"{str(self.path)!a}: the vocabulary has {tokenizer.n_vocab} tokens, the weights are for {self.spec.n_vocab}")
         if tokenizer.warning:

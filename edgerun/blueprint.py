@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 512   # rows of one step
 _BACKENDS = {"auto": "cpu", "cpu": "cpu", "reference": "reference"}
-_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact")}
+_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact"), "tokenizer": ("default", "strict")}
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Options:
     backend: str = "auto"
     numerics: str = "fast"
     kv: str = "f16"
+    tokenizer: str = "default"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():

@@ -307,7 +307,7 @@ def test_a_closed_model_says_so() -> None:
 
 def test_a_vocabulary_of_another_size_than_the_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with tiny() as llm:
-        monkeypatch.setattr("edgerun.text.tokenizer.tokenizer_from", lambda metadata: type("T", (), {"n_vocab": 5, "warning": None})())
+        monkeypatch.setattr("edgerun.text.tokenizer.tokenizer_from", lambda metadata, strict: type("T", (), {"n_vocab": 5, "warning": None})())
         with pytest.raises(TokenizerError, match="5 tokens, the weights are for 288"):
             llm.generate("Hello")
 

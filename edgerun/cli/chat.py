@@ -29,7 +29,7 @@ def command(
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
     logit_bias: o.LogitBias = None,
-    chat_template: o.ChatTemplate = None, chat_template_kwargs: o.ChatTemplateKwargs = None, think: o.Think = None,
+    tokenizer: o.Tokenizer = "default", chat_template: o.ChatTemplate = None, chat_template_kwargs: o.ChatTemplateKwargs = None, think: o.Think = None,
     system: o.System = None, stop: o.Stop = None, stats: o.Stats = False, quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Talk with a model.
@@ -44,7 +44,7 @@ def command(
     )  # fmt: skip
     rendering = o.rendering(chat_template_kwargs, think)
     name = model or default_model()
-    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), chat_template=chat_template) as llm:
+    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), tokenizer=tokenizer, chat_template=chat_template) as llm:
         chat = Chat(llm, name, {"max_tokens": o.limit(max_tokens), "stop": stop or []} | rendering | sampling, show_stats=stats, quiet=quiet, think=think)
         chat.conversation.system = system
         chat.talk(open_editor(config.chats_folder() / "history", [f"/{name}" for name in COMMANDS]))

@@ -10,6 +10,7 @@ COMMANDS = {
     "list": "List the models on this machine.",
     "show": "Show what is in a model file.",
     "template": "Show a model's chat template, or what it makes of messages.",
+    "tokenize": "Show the tokens of a text.",
     "rm": "Remove models from this machine.",
     "path": "Print where a model file is.",
     "bench": "Measure how fast models run here.",

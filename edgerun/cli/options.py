@@ -46,6 +46,11 @@ PresencePenalty = Annotated[float | None, _option("--presence-penalty", metavar=
 FrequencyPenalty = Annotated[float | None, _option("--frequency-penalty", metavar="X", help="Lower the score of tokens by how often they were there; 0: do not.")]
 LogitBias = Annotated[list[str] | None, _option("--logit-bias", metavar="ID+X", help="Add X to the score of token ID, or with ID-inf never take it; may be repeated.")]
 
+Tokenizer = Annotated[
+    Literal["default", "strict"],
+    _option("--tokenizer", help="default: llama.cpp's token ids; strict: those the model was trained with, where they are known to differ."),
+]
+
 System = Annotated[str | None, _option("-sys", "--system", metavar="TEXT", help="What the model is told before the conversation.")]
 ChatTemplate = Annotated[
     str | None,

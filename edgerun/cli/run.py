@@ -32,7 +32,7 @@ def command(
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
     logit_bias: o.LogitBias = None,
-    chat_template: o.ChatTemplate = None, chat_template_kwargs: o.ChatTemplateKwargs = None, think: o.Think = None,
+    tokenizer: o.Tokenizer = "default", chat_template: o.ChatTemplate = None, chat_template_kwargs: o.ChatTemplateKwargs = None, think: o.Think = None,
     system: o.System = None, stop: o.Stop = None, raw: Raw = False,
     stats: o.Stats = False, output: o.OutputFormat = "text", quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
@@ -50,7 +50,7 @@ def command(
         presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
     )  # fmt: skip
     name = model or default_model()
-    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), chat_template=chat_template) as llm, ExitStack() as shown:
+    with loaded(name, ctx_size, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), tokenizer=tokenizer, chat_template=chat_template) as llm, ExitStack() as shown:
         warnings = Warnings(llm, quiet)
         advance = shown.enter_context(status("reading the prompt:", wanted=not quiet))
         limits: dict[str, Any] = {"max_tokens": o.limit(max_tokens), "stop": stop or [], "on_progress": advance}

@@ -26,7 +26,7 @@ def test_an_answer_is_all_that_is_written(cli: Cli, llm: FakeLLM) -> None:
     result = cli("run", "Why?")
     assert (result.code, result.out, result.err) == (0, ANSWER + "\n", "")
     assert llm.calls == [{"messages": user("Why?")} | REPLIES]
-    assert llm.loaded == {"ref": "smollm2:135m", "context": None, "threads": None, "kv": "f16", "chat_template": None}
+    assert llm.loaded == {"ref": "smollm2:135m", "context": None, "threads": None, "kv": "f16", "tokenizer": "default", "chat_template": None}
     assert llm.closed
 
 
@@ -35,7 +35,7 @@ def test_every_option_reaches_the_model(cli: Cli, llm: FakeLLM) -> None:
     more = "--presence-penalty 0.2 --frequency-penalty -0.3 --logit-bias 5+1.5 --logit-bias 7-inf --stop A --stop B -sys Brief. --think off --chat-template chatml Hello there"
     kwargs = '{"tone": "dry"}'
     assert cli("run", "--chat-template-kwargs", kwargs, *options.split(), *more.split()).code == 0
-    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "kv": "q8_0:q4_0", "chat_template": "chatml"}
+    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "kv": "q8_0:q4_0", "tokenizer": "default", "chat_template": "chatml"}
     assert llm.calls == [{
         "messages": [{"role": "system", "content": "Brief."}, *user("Hello there")], "think": False, "template_kwargs": {"tone": "dry"}, "max_tokens": 5, "stop": ["A", "B"], "temperature": 0.5, "top_k": 7,
         "top_p": 0.9, "min_p": 0.1, "seed": 42, "repeat_penalty": 1.1, "repeat_last_n": 32, "presence_penalty": 0.2, "frequency_penalty": -0.3,
@@ -47,12 +47,12 @@ def test_every_option_has_a_variable(cli: Cli, llm: FakeLLM, monkeypatch: pytest
     variables = {
         "MODEL": "x.gguf", "MAX_TOKENS": "5", "CTX_SIZE": "512", "THREADS": "3", "CACHE_TYPE_K": "q8_0", "CACHE_TYPE_V": "q4_0", "TEMP": "0.5", "TOP_K": "7", "TOP_P": "0.9", "MIN_P": "0.1", "SEED": "42",
         "REPEAT_PENALTY": "1.1", "REPEAT_LAST_N": "32", "PRESENCE_PENALTY": "0.2", "FREQUENCY_PENALTY": "-0.3", "LOGIT_BIAS": "5+1.5 7-inf", "STOP": "A B", "SYSTEM": "Brief.",
-        "OUTPUT": "json", "STATS": "1", "QUIET": "1", "THINK": "off", "CHAT_TEMPLATE": "chatml", "CHAT_TEMPLATE_KWARGS": '{"tone": "dry"}',
+        "OUTPUT": "json", "STATS": "1", "QUIET": "1", "THINK": "off", "TOKENIZER": "strict", "CHAT_TEMPLATE": "chatml", "CHAT_TEMPLATE_KWARGS": '{"tone": "dry"}',
     }  # fmt: skip
     for name, value in variables.items():
         monkeypatch.setenv(f"EDGERUN_{name}", value)
     result = cli("run", "Hello")
-    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "kv": "q8_0:q4_0", "chat_template": "chatml"}
+    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "kv": "q8_0:q4_0", "tokenizer": "strict", "chat_template": "chatml"}
     assert llm.calls == [{
         "messages": [{"role": "system", "content": "Brief."}, *user("Hello")], "think": False, "template_kwargs": {"tone": "dry"}, "max_tokens": 5, "stop": ["A", "B"], "temperature": 0.5, "top_k": 7,
         "top_p": 0.9, "min_p": 0.1, "seed": 42, "repeat_penalty": 1.1, "repeat_last_n": 32, "presence_penalty": 0.2, "frequency_penalty": -0.3,
