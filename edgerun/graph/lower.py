@@ -1,7 +1,8 @@
 """A spec and the shapes of a file's tensors become a Program. Knows no architecture: components write their own ops.
 
 Blocks share buffers by name, so scratch stays as small as one block: x is the residual stream, h the normalised rows,
-t what a post norm works on, qkv and att belong to attention, gu and act to the feed-forward.
+t what a post norm works on, qkv and att belong to attention (low, q, kv, qk, v and o where it is latent), gu and act to the
+feed-forward.
 """
 
 from __future__ import annotations

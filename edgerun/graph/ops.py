@@ -3,7 +3,7 @@
 A buffer is float32 [rows, width]; rows is the number of rows of the batch, or of the rows asked for after `Select`.
 An op reads and writes views (columns `start:start + width` of a buffer) and names weights by their tensor name.
 Every op has a float64 twin in `backends/reference/`; the op suite holds every backend to it.
-All ops but `Linear`, `Experts` and `Attention` work on each row by itself.
+All ops but `Linear`, `HeadLinear`, `Experts` and `Attention` work on each row by itself.
 """
 
 from __future__ import annotations
@@ -24,6 +24,27 @@ class View:
         """A view of some columns of this view."""
         assert 0 <= start <= start + width <= self.width, (self, start, width)
         return View(self.buffer, self.start + start, width)
+
+    def slices(self, count: int, width: int, start: int = 0) -> Slices:
+        """The `width` columns from `start` on of each of `count` equal parts of this view."""
+        step = self.width // count
+        assert step * count == self.width, (self, count)
+        assert 0 <= start <= start + width <= step, (self, count, width, start)
+        return Slices(self.part(start, width), count, step)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """`count` views, each `step` columns behind the one before; step 0: the same view again and again."""
+
+    first: View
+    count: int
+    step: int
+
+    @property
+    def views(self) -> list[View]:
+        """Each slice."""
+        return [View(self.first.buffer, self.first.start + i * self.step, self.first.width) for i in range(self.count)]
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,20 @@ class Linear(Op):
 
 
 @dataclass(frozen=True)
+class HeadLinear(Op):
+    """out[h] = W[h] x[h]: a matrix for each slice, W: [slices, out width, x width]."""
+
+    x: Slices
+    out: Slices
+    weight: str
+
+    @property
+    def weights(self) -> tuple[str]:
+        """As those of `Linear`."""
+        return (self.weight,)
+
+
+@dataclass(frozen=True)
 class Rope(Op):
     """Rotary embedding (arXiv:2104.09864) in place, over `heads` heads of equal width.
 
@@ -96,7 +131,8 @@ class Attention(Op):
     """out = softmax(scale * q k) v over the positions of the row's sequence up to its own.
 
     q holds `heads` heads; consecutive heads / kv_heads of them share a key/value head of cache `cache`.
-    window: only the last `window` positions, the own included. softcap: scores become cap * tanh(s / cap).
+    window: only the last `window` positions, the own included. chunk: only positions p with p // chunk as the row's own.
+    softcap: scores become cap * tanh(s / cap).
     sinks: name of a [heads] tensor of logits that take part in the softmax and carry no value.
     """
 
@@ -108,6 +144,7 @@ class Attention(Op):
     window: int | None = None
     softcap: float | None = None
     sinks: str | None = None
+    chunk: int | None = None
 
 
 Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"]   # gelu: the tanh form
@@ -222,6 +259,25 @@ class Scale(Op):
     x: View
     out: View
     factor: float
+
+
+@dataclass(frozen=True)
+class Temper(Op):
+    """out = x * (1 + scale * ln(1 + floor((position + offset) / length))): sharper attention further on (arXiv:2501.19399)."""
+
+    x: View
+    out: View
+    scale: float
+    length: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Copy(Op):
+    """out[i] = x[i], slice by slice."""
+
+    x: Slices
+    out: Slices
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,33 @@ def linears(formats: list[str]) -> list[Case]:
     return cases
 
 
+def head_linears(formats: list[str]) -> list[Case]:
+    """A matrix for each of three slices, which lie apart in x and in the result; rows that fill no block."""
+    cases = []
+    for fmt in formats:
+        cols = max(by_name(fmt).block, 64)
+        w = tensor("w", _random(3 * 40, cols), fmt)
+        w = MemoryTensor("w", (3, 40, cols), w.type, w.data)
+        op = ops.HeadLinear(X("x", 0, 6 * cols).slices(3, cols, cols), X(OUT, 0, 3 * 48).slices(3, 40, 8), "w")
+        cases.append(Case(f"heads-{fmt}", 6 * cols, [op], 3 * 48, tensors={"w": w}))
+    return cases
+
+
+def slices() -> list[Case]:
+    """Copies of slices of odd widths, some of the same one; factors by position."""
+    cases = []
+    for width in (5, 16, 37):
+        x, out = X("x", 0, 2 * 48), X(OUT, 0, 3 * 48)
+        steps: list[ops.Op] = [
+            ops.Copy(x.slices(2, width, 3), out.part(0, 96).slices(2, width, 7)),
+            ops.Copy(ops.Slices(x.part(1, 3), 4, 0), out.part(96, 48).slices(4, 3, 2)),
+        ]
+        cases.append(Case(f"copy-{width}", 96, steps, 144))
+    for width in (64, 37):
+        cases.append(Case(f"temper-{width}", width, [ops.Temper(X("x", 0, width), X(OUT, 0, width), 0.1, 8, 1)], width))
+    return cases
+
+
 def wide_linears() -> list[Case]:
     """So many columns that few rows of activations fill a core's own cache, in each way that weights can meet them."""
     cases = []
@@ -150,7 +177,8 @@ def attentions() -> list[Case]:
     settings: list[tuple[str, int, int, int, int, dict]] = [
         ("mha", 2, 2, 64, 64, {}), ("gqa", 9, 3, 64, 64, {}), ("mqa", 7, 1, 32, 32, {}), ("odd", 4, 2, 20, 24, {}), ("wide", 2, 1, 256, 256, {}),
         ("window", 4, 2, 32, 32, {"window": 16}), ("window70", 4, 2, 32, 32, {"window": 70}), ("window300", 9, 3, 64, 64, {"window": 300}), ("softcap", 4, 2, 32, 32, {"softcap": 2.0}),
-        ("sinks", 4, 2, 32, 32, {"sinks": "sinks"}),
+        ("sinks", 4, 2, 32, 32, {"sinks": "sinks"}), ("chunk16", 4, 2, 32, 32, {"chunk": 16}), ("chunk70", 4, 2, 32, 32, {"chunk": 70}),
+        ("chunk300", 9, 3, 64, 64, {"chunk": 300}), ("many", 128, 1, 40, 32, {}), ("latent", 20, 1, 576, 512, {}),
     ]   # fmt: skip
     cases = []
     for name, heads, kv, key, value, more in settings:
@@ -231,4 +259,4 @@ def maps() -> list[Case]:
 
 def float_cases() -> list[Case]:
     """Everything but the integer products."""
-    return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps() + routes() + experts(["F32", "F16", "BF16"])
+    return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps() + routes() + experts(["F32", "F16", "BF16"]) + head_linears(["F32", "F16"]) + slices()

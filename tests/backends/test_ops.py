@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import COUNT, PAGES, USED, Case, View, batches, case_of, experts, float_cases, linears, tensor, wide_linears
+from suite import COUNT, PAGES, USED, Case, View, batches, case_of, experts, float_cases, head_linears, linears, tensor, wide_linears
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu.executor import kernels
@@ -23,7 +23,7 @@ from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
 
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
-PRODUCTS = [*linears(CODED), *wide_linears()]
+PRODUCTS = [*linears(CODED), *wide_linears(), *head_linears(CODED)]
 STACKS = ["MXFP4", "Q4_0", "Q4_K", "Q6_K", "Q8_0"]   # one for each way to scale: the rest is that of products
 EXACT = {"numerics": "exact", "kv": "f32"}
 TURNS = 2   # runs of one executor, each with pages of its own
@@ -95,7 +95,7 @@ LONG = 2 * SPAN + 90   # positions in three spans
 LONG_PAGES = -(-LONG // PAGE)
 
 
-@pytest.mark.parametrize("name", ["attention-gqa", "attention-window300"])
+@pytest.mark.parametrize("name", ["attention-gqa", "attention-window300", "attention-chunk300", "attention-many"])
 def test_attention_over_several_spans(name: str, start: Callable[..., Executor]) -> None:
     """The same bits whether one thread has all spans or each is a chunk, and whatever else is in the batch."""
     case = case_of(name)
@@ -134,6 +134,12 @@ def rounded_truth_of(name: str, isa: Isa) -> np.ndarray:
     (whole,) = batches(101, 101)
     start, parts = 0, []
     for op in case.ops:
+        if isinstance(op, ops.HeadLinear):
+            matrices = by_id(case.tensors[op.weight].type).dequantize(case.tensors[op.weight].read()).reshape(case.tensors[op.weight].shape)
+            result = np.zeros((len(whole.tokens), case.out))
+            for x, out, w in zip(op.x.views, op.out.views, matrices.astype(np.float64), strict=True):
+                result[:, out.start : out.start + out.width] = rounded[whole.tokens][:, x.start : x.start + x.width] @ w.T
+            return result
         assert isinstance(op, ops.Linear)
         for weight, bias in zip(op.weights, op.biases, strict=True):
             w = case.tensors[weight]

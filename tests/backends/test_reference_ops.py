@@ -116,6 +116,23 @@ def test_add_scale_softcap() -> None:
     np.testing.assert_allclose(run([ops.Softcap(X, Y, 3.0)], ROWS), 3 * np.tanh(np.array(ROWS) / 3), rtol=1e-6)
 
 
+def test_head_linear_has_a_matrix_for_each_slice() -> None:
+    # Slices of two columns become slices of one, two columns apart.
+    op = ops.HeadLinear(X.slices(2, 2), Y.slices(2, 1), "w")
+    got = run([op], ROWS, weights={"w": [[[1, 10]], [[2, -1]]]})
+    assert got.tolist() == [[1 - 20, 0, 6 - 4, 0], [0.5, 0, -2 - 2, 0]]
+
+
+def test_copy_moves_slices_and_repeats_one() -> None:
+    assert run([ops.Copy(X.slices(2, 1, 1), Y.slices(2, 1))], ROWS).tolist() == [[-2, 0, 4, 0], [0, 0, 2, 0]]
+    assert run([ops.Copy(ops.Slices(X.part(2, 1), 2, 0), Y.slices(2, 1))], ROWS).tolist() == [[3, 0, 3, 0], [-1, 0, -1, 0]]
+
+
+def test_temper_grows_with_the_position() -> None:
+    got = run([ops.Temper(X, Y, 0.5, 4, offset=1)], [[1.0, 2, 3, 4]] * 3, positions=[0, 3, 100])
+    np.testing.assert_allclose(got[:, 0], [1, 1 + 0.5 * math.log(2), 1 + 0.5 * math.log(26)], rtol=1e-6)
+
+
 def test_select_keeps_the_rows_asked_for() -> None:
     assert run([ops.Select(X, Y)], [*ROWS, [9.0, 9, 9, 9]], outputs=[0, 2]).tolist() == [ROWS[0], [9, 9, 9, 9]]
     assert run([ops.Select(X, X), ops.Add(X, X, Y)], ROWS, outputs=[1]).tolist() == [[1, 0, -2, 4]]
@@ -130,10 +147,10 @@ def attend(rows, **options):
     return run([store, op], rows, widths={"y": 2}, weights=weights, caches=[Cache(1, 1, 1)])
 
 
-def by_hand(rows, window=None, softcap=None, sinks=None):
+def by_hand(rows, window=None, softcap=None, sinks=None, chunk=None):
     result = []
     for i, row in enumerate(rows):
-        seen = rows[max(0, i + 1 - window) if window else 0 : i + 1]
+        seen = rows[max(0, i + 1 - window) if window else i // chunk * chunk if chunk else 0 : i + 1]
         heads = []
         for head in range(2):
             scores = [0.5 * row[head] * k for _, _, k, _ in seen]
@@ -147,7 +164,7 @@ def by_hand(rows, window=None, softcap=None, sinks=None):
 RANDOM = np.random.default_rng(1).normal(size=(9, 4)).round(3).tolist()
 
 
-@pytest.mark.parametrize("options", [{}, {"window": 1}, {"window": 3}, {"window": 100}, {"softcap": 0.7}, {"window": 4, "softcap": 2.0}])
+@pytest.mark.parametrize("options", [{}, {"window": 1}, {"window": 3}, {"window": 100}, {"softcap": 0.7}, {"window": 4, "softcap": 2.0}, {"chunk": 4}, {"chunk": 1}])
 def test_attention(options: dict) -> None:
     np.testing.assert_allclose(attend(RANDOM, **options), by_hand(RANDOM, **options), rtol=1e-5)
 

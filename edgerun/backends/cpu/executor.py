@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int], None]   # what is being done, done, of
 
 def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """The matrices that are multiplied with, stacks of them too, once each."""
-    names = dict.fromkeys(name for op in program.ops if isinstance(op, ops.Linear | ops.Experts) for name in op.weights)
+    names = dict.fromkeys(name for op in program.ops if isinstance(op, ops.Linear | ops.HeadLinear | ops.Experts) for name in op.weights)
     return [tensors[name] for name in names]
 
 
@@ -42,12 +42,14 @@ def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
-    coded = {op.x for op in program.ops if isinstance(op, ops.Linear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)}
+    products = [op for op in program.ops if isinstance(op, ops.Linear | ops.HeadLinear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)]
+    coded = {view for op in products for view in (op.x.views if isinstance(op, ops.HeadLinear) else [op.x])}
     total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows, isas.choose()))
     rooms = {key: sizes for op in program.ops if isinstance(op, ops.Experts) for key, sizes in expert_rooms(op, tensors, max_rows, exact).items()}
     total += sum(aligned(size) for sizes in rooms.values() for size in sizes)
     turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
-    return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
+    tempers = {(op.scale, op.length, op.offset) for op in program.ops if isinstance(op, ops.Temper)}
+    return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns) + len(tempers) * aligned(4 * max_rows)
 
 
 def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
@@ -183,8 +185,10 @@ class CpuExecutor:
             out[: len(tokens)] = rows if op.scale == 1.0 else rows * np.float32(op.scale)
 
     def _turn(self, positions: np.ndarray) -> None:
-        """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them."""
+        """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them, and of tempers."""
         n = len(positions)
+        for (scale, length, offset), factors in self._phases.temper.items():
+            factors[:n, 0] = 1 + scale * np.log1p((positions.astype(np.int64) + offset) // length)
         for (frequencies, pairing, magnitude), table in self._phases.rope.items():
             angles = positions[:, None].astype(np.float64) * np.array(frequencies)
             cos, sin = magnitude * np.cos(angles), magnitude * np.sin(angles)

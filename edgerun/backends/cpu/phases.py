@@ -54,7 +54,7 @@ def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]
 
 
 class Phases:
-    """The phases of a program over given memory. `list` is the result; `rope` the tables a step fills."""
+    """The phases of a program over given memory. `list` is the result; `rope` and `temper` the tables a step fills."""
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Phases:
     ) -> None:
         self.list: list[Phase] = []
         self.rope: dict[tuple[tuple[float, ...], str, float], np.ndarray] = {}
+        self.temper: dict[tuple[float, int, int], np.ndarray] = {}
         self.kernels: set[str] = {"run-step", "run-work"}
         self._tensors, self.weights, self.scratch, self.frame = tensors, weights, scratch, frame
         self.kinds, self.max_rows, self.threads, self.isa = kinds_of(kind), max_rows, threads, isa
@@ -170,7 +171,7 @@ class Phases:
             self.writes(out)
 
     def _lower(self, op: ops.Op) -> None:
-        assert not (self.on_outputs and isinstance(op, ops.Rope | ops.Store | ops.Attention)), "positions are known by row of the batch"
+        assert not (self.on_outputs and isinstance(op, ops.Rope | ops.Temper | ops.Store | ops.Attention)), "positions are known by row of the batch"
         LOWERINGS[type(op)](self, op)
 
     def quantize(self, x: ops.View, matrices: list[Matrix]) -> Quantized | None:

@@ -17,7 +17,7 @@ def store(op: ops.Store, step: Step) -> None:
 
 
 def attention(op: ops.Attention, step: Step) -> None:
-    """Each row attends to what its sequence holds up to the row's own position, or to the last `window` of that."""
+    """Each row attends to what its sequence holds up to the row's own position: to the last `window` of that, to its own chunk, or to all."""
     memory = step.memories[op.cache]
     kv_heads = memory.keys.shape[1]
     q = step.get(op.q).reshape(step.rows, kv_heads, op.heads // kv_heads, -1)
@@ -26,11 +26,15 @@ def attention(op: ops.Attention, step: Step) -> None:
     for sequence in np.unique(step.batch.sequences):
         rows = np.flatnonzero(step.batch.sequences == sequence)
         own = step.positions[rows, None, None]
-        window = own.max() + 1 if op.window is None else op.window
+        earliest = np.zeros_like(own)
+        if op.window is not None:
+            earliest = np.maximum(0, own - op.window + 1)
+        if op.chunk is not None:
+            earliest = np.maximum(earliest, own - own % op.chunk)
         # Pages that lie wholly before the window may be gone: nothing there is touched.
-        seen = np.arange(max(0, own.min() - window + 1), own.max() + 1)
+        seen = np.arange(earliest.min(), own.max() + 1)
         slots = step.slots(np.full_like(seen, sequence), seen)
-        visible = (seen <= own) & (seen > own - window)
+        visible = (earliest <= seen) & (seen <= own)
         for head in range(kv_heads):
             scores = q[rows, head] @ memory.keys[slots, head].T * op.scale   # [rows, heads that share, positions]
             if op.softcap is not None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgerun import formats
 from edgerun.backends.executor import PAGE, Batch, Tensor
-from edgerun.backends.reference import attention, experts, ops
+from edgerun.backends.reference import attention, experts, ops, slices
 from edgerun.backends.reference.step import Memory, Step
 from edgerun.graph import ops as graph
 from edgerun.graph.program import Cache, Program
@@ -18,6 +18,8 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Embed: ops.embed,
     graph.Norm: ops.norm,
     graph.Linear: ops.linear,
+    graph.HeadLinear: slices.head_linear,
+    graph.Copy: slices.copy,
     graph.Rope: ops.rope,
     graph.Store: attention.store,
     graph.Attention: attention.attention,
@@ -30,6 +32,7 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Activate: ops.activate,
     graph.Add: ops.add,
     graph.Scale: ops.scale,
+    graph.Temper: ops.temper,
     graph.Softcap: ops.softcap,
     graph.Select: ops.select,
 }

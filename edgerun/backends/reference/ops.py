@@ -101,6 +101,12 @@ def scale(op: ops.Scale, step: Step) -> None:
     step.put(op.out, step.get(op.x) * op.factor)
 
 
+def temper(op: ops.Temper, step: Step) -> None:
+    """Multiply by what grows with the logarithm of the position."""
+    grown = 1 + op.scale * np.log1p((step.positions + op.offset) // op.length)
+    step.put(op.out, step.get(op.x) * grown[:, None])
+
+
 def softcap(op: ops.Softcap, step: Step) -> None:
     """Bend every value smoothly into (-cap, cap)."""
     step.put(op.out, op.cap * np.tanh(step.get(op.x) / op.cap))

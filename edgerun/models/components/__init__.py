@@ -9,11 +9,13 @@ from edgerun.models.components.embedding import Embedding
 from edgerun.models.components.experts import Clamp, Experts, Routing
 from edgerun.models.components.feed_forward import FeedForward
 from edgerun.models.components.head import Head
+from edgerun.models.components.latent_attention import LatentAttention
 from edgerun.models.components.layer import Layer, Part
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
+from edgerun.models.components.temper import Temper
 
 __all__ = [
-    "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Layer", "LinearScaling", "Norm", "Pairing", "Part", "QKNorm",
-    "Rope", "Routing", "YarnScaling",
+    "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "LatentAttention", "Layer", "LinearScaling", "Norm", "Pairing",
+    "Part", "QKNorm", "Rope", "Routing", "Temper", "YarnScaling",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from edgerun.graph.ops import View
 from edgerun.graph.program import Cache
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import Rope
+from edgerun.models.components.temper import Temper
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class QKNorm:
 class Attention:
     """Causal attention with grouped key/value heads (arXiv:2305.13245).
 
-    scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores.
+    scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores. sinks: whether each
+    head has a logit that takes its share and carries no value (arXiv:2309.17453). chunk: positions are seen only within the same
+    chunk of so many. temper: of queries.
     """
 
     heads: Heads
@@ -49,6 +52,9 @@ class Attention:
     window: int | None = None
     scale: float | None = None
     softcap: float | None = None
+    sinks: bool = False
+    chunk: int | None = None
+    temper: Temper | None = None
 
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
@@ -70,9 +76,12 @@ class Attention:
         if self.rope:
             # Queries and keys lie side by side and turn alike: one op.
             self.rope.emit(b, qkv.part(0, q_width + k_width), n.queries + n.kv)
+        if self.temper:
+            self.temper.emit(b, q)
         cache = b.cache(self.cache())
         b.add(ops.Store(k, v, cache))
         att = b.buffer("att", n.queries * n.value)
         scale = 1 / math.sqrt(n.key) if self.scale is None else self.scale
-        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap))
+        sinks = b.weight(f"{prefix}attn_sinks.weight", n.queries) if self.sinks else None
+        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap, sinks, self.chunk))
         b.linear(att, out, [(f"{prefix}attn_output", out.width)], residual)

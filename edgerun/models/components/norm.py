@@ -12,14 +12,15 @@ from edgerun.graph.ops import View
 
 @dataclass(frozen=True)
 class Norm:
-    """Normalisation with weights from the file; kind as in `ops.Norm`."""
+    """Normalisation with weights from the file, unless it is bare; kind as in `ops.Norm`."""
 
     kind: Literal["rms", "layer"]
     eps: float
+    bare: bool = False
 
     def emit(self, b: Builder, x: View, out: View, name: str, groups: int = 1) -> None:
-        """Normalise each of `groups` equal parts of x with tensor `name`.weight."""
+        """Normalise each of `groups` equal parts of x, with tensor `name`.weight where there are weights."""
         width = x.width // groups
-        weight = b.weight(f"{name}.weight", width)
-        bias = b.optional(f"{name}.bias", width) if self.kind == "layer" else None
+        weight = None if self.bare else b.weight(f"{name}.weight", width)
+        bias = b.optional(f"{name}.bias", width) if self.kind == "layer" and not self.bare else None
         b.add(ops.Norm(x, out, weight, self.eps, self.kind, groups, bias))

@@ -37,18 +37,21 @@ class LinearScaling:
 class YarnScaling:
     """YaRN (arXiv:2309.00071): slow pairs are interpolated by factor, fast ones stay, a ramp lies between.
 
-    A pair is fast when it turns more than beta_fast times within `context` positions, slow below beta_slow.
+    A pair is fast when it turns more than beta_fast times within `context` positions, slow below beta_slow. attention:
+    factor of cos and sin, None for the paper's 1 + ln(factor) / 10. rounded: the ends of the ramp are whole pairs.
     """
 
     factor: float
     context: int
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    attention: float | None = None
+    rounded: bool = True
 
     @property
     def magnitude(self) -> float:
         """Factor of cos and sin."""
-        return 1 + 0.1 * math.log(self.factor)
+        return 1 + 0.1 * math.log(self.factor) if self.attention is None else self.attention
 
     def stretch(self, frequencies: list[float], base: float) -> list[float]:
         """The frequencies after scaling."""
@@ -57,9 +60,10 @@ class YarnScaling:
         def pair(turns: float) -> float:
             return width * math.log(self.context / (turns * 2 * math.pi)) / (2 * math.log(base))
 
-        # The ends of the ramp are whole pairs.
-        low = max(0, math.floor(pair(self.beta_fast)))
-        high = min(width - 1, math.ceil(pair(self.beta_slow)))
+        low, high = pair(self.beta_fast), pair(self.beta_slow)
+        if self.rounded:
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(0, low), min(width - 1, high)
         span = max(0.001, high - low)
         result = []
         for p, f in enumerate(frequencies):

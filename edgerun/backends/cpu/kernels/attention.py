@@ -14,14 +14,14 @@ from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.kinds import KINDS
-from edgerun.backends.cpu.kernels.merge import LOG2E, add, copy
+from edgerun.backends.cpu.kernels.merge import LOG2E, add, copy, earliest
 from edgerun.backends.cpu.kernels.queries import MOST, QueryOps, side_by_side
 from edgerun.backends.cpu.kernels.rotation import rotate
 from edgerun.backends.executor import PAGE
 
 # The argument block, in 8-byte words. K and V lie in page 0, PAGES bytes before page 1; a head of them takes K_PAGE and V_PAGE.
-# ROOM is the floats of a value in a slot.
-K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME = range(17)
+# ROOM is the floats of a value in a slot; WINDOW as in `merge.earliest`; PARTS is how many chunks share the queries of a head.
+K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME, PARTS = range(18)
 MASKED = -3e38
 STEP = 4 * (F.MAX_HEAD + 48)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
 LINE = 4 * (F.SPAN + 16)       # bytes from the scores of a query to those of the next
@@ -135,7 +135,7 @@ def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
         frame, group, window = S.word(args, FRAME), S.word(args, GROUP), S.word(args, WINDOW)
         wide, room, softcap = S.word(args, KEY), S.word(args, ROOM), S.number(args, SOFTCAP)
         strips, positions = (wide + STRIP - 1) // STRIP, S.word(frame, F.POSITIONS) + 4 * rows
-        begin = max(span * F.SPAN, max(0, S.peek_i32(positions + 4 * S.quotient(first, group)) - window + 1) // PAGE * PAGE)
+        begin = max(span * F.SPAN, earliest(S.peek_i32(positions + 4 * S.quotient(first, group)), window) // PAGE * PAGE)
         end = min(span * F.SPAN + F.SPAN, S.peek_i32(positions + 4 * S.quotient(min(first + T, pairs) - 1, group)) + 1)
         if begin >= end:
             return
@@ -152,7 +152,7 @@ def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
             score(k + S.peek_i32(table + 4 * number) * pages, next, q, s + 4 * (number * PAGE - begin), strips, min(PAGE, end - number * PAGE))
         for t in range(T):
             position = S.peek_i32(positions + 4 * S.quotient(min(first + t, pairs - 1), group))
-            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, max(0, position - window + 1), position, softcap)
+            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, earliest(position, window), position, softcap)
         vectors = room // 16
         for vector in range(0, vectors - vectors % width, width):
             weigh(v, pages, table, begin, end, vector, s, o)
@@ -162,7 +162,7 @@ def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
             row = S.quotient(first + t, group)
             own, row = head * group + first + t - row * group, rows + row
             position = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row)
-            start = max(alone * span, max(0, position - window + 1) // F.SPAN)
+            start = max(alone * span, earliest(position, window) // F.SPAN)
             if start <= span <= position // F.SPAN:
                 slot = S.peek_i32(S.word(frame, F.SLOTS) + 8 * row) + alone * span
                 result = S.word(args, SLOTS) + slot * S.word(args, SLOT) + own * (4 * room + 64)
@@ -175,7 +175,8 @@ def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
 
 
 def build(keys: str, values: str, group: str) -> Callable[[int, int], None]:
-    """The kernel for two kinds and `group` queries that share a head: chunk c is a tile of rows, or a span of one, and a head.
+    """The kernel for two kinds and `group` queries that share a head: chunk c is a tile of rows, or a span of one, and a part of
+    the queries of a head.
 
     A row alone goes by its group, in equal parts if that is too many for the registers; several rows as many as these take.
     """
@@ -185,8 +186,7 @@ def build(keys: str, values: str, group: str) -> Callable[[int, int], None]:
     queries, scores, results = S.scratch(MANY * STEP), S.scratch(MANY * LINE), S.scratch(MANY * STEP)
 
     @S.inner
-    def whole(args: int, head: int, rows: int, pairs: int, table: int, span: int, alone: int, q: int, s: int, o: int) -> None:
-        first = 0
+    def whole(args: int, head: int, rows: int, first: int, pairs: int, table: int, span: int, alone: int, q: int, s: int, o: int) -> None:
         while first < pairs:
             if pairs - first > 2 * FEW:
                 many(args, head, rows, pairs, first, table, span, alone, q, s, o)
@@ -196,16 +196,20 @@ def build(keys: str, values: str, group: str) -> Callable[[int, int], None]:
                 first += FEW
 
     def attention(args: int, chunk: int) -> None:
-        frame, kv_heads, q, s, o = S.word(args, FRAME), S.word(args, KV_HEADS), queries(), scores(), results()
-        number = S.quotient(chunk, kv_heads)
-        tile, head = S.word(frame, F.TILES) + 16 * number, chunk - number * kv_heads
+        frame, parts, q, s, o = S.word(args, FRAME), S.word(args, PARTS), queries(), scores(), results()
+        number = S.quotient(chunk, S.word(args, KV_HEADS) * parts)
+        tile, share = S.word(frame, F.TILES) + 16 * number, chunk - number * S.word(args, KV_HEADS) * parts
+        head = S.quotient(share, parts)
         rows, count, span, alone = S.peek_i32(tile), S.peek_i32(tile + 4), S.peek_i32(tile + 12), 1
         table, last = S.word(frame, F.TABLES) + S.peek_i32(tile + 8) * S.word(frame, F.TABLE), span
         if span < 0:
             positions = S.word(frame, F.POSITIONS) + 4 * rows
-            alone, span = 0, max(0, S.peek_i32(positions) - S.word(args, WINDOW) + 1) // F.SPAN
+            alone, span = 0, earliest(S.peek_i32(positions), S.word(args, WINDOW)) // F.SPAN
             last = S.peek_i32(positions + 4 * (count - 1)) // F.SPAN
+        pairs = count * S.word(args, GROUP)
+        per = S.quotient(pairs + parts - 1, parts)
+        first = (share - head * parts) * per
         for number in range(span, last + 1):
-            whole(args, head, rows, count * S.word(args, GROUP), table, number, alone, q, s, o)
+            whole(args, head, rows, first, min(first + per, pairs), table, number, alone, q, s, o)
 
     return attention

@@ -4,7 +4,8 @@ A result of a query is what the softmax of its scores gives before it is divided
 head; then the highest score and the sum of the weights 2^(score - highest). Spans merge in the order of their positions, in
 whichever of the two places it is done (here, or in `attention.py` where one thread has them all), with the same bits.
 
-The argument block, in 8-byte words: slots, bytes of a slot, out, stride, heads, value width, room, window, sinks or 0, frame.
+The argument block, in 8-byte words: slots, bytes of a slot, out, stride, heads, value width, room, window (`earliest`), sinks or 0,
+frame.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from edgerun.backends.cpu.kernels.kinds import KINDS
 from edgerun.backends.cpu.kernels.rotation import rotate
 
 LOG2E = 1.4426950408889634
+
+
+@S.inner
+def earliest(position: int, window: int) -> int:
+    """The first position that is seen from `position`: within the last `window`, or within the same chunk of -window."""
+    return position - position % -window if window < 0 else max(0, position - window + 1)
 
 
 @S.inner
@@ -70,7 +77,7 @@ def build(values: str) -> Callable[[int, int], None]:
         slot = S.word(args, 0) + S.peek_i32(S.word(frame, F.SLOTS) + 8 * row) * S.word(args, 1)
         first = last = 0
         if S.peek_i32(S.word(frame, F.SLOTS) + 8 * row + 4):
-            first = max(0, position - S.word(args, 7) + 1) // F.SPAN
+            first = earliest(position, S.word(args, 7)) // F.SPAN
             last = position // F.SPAN
         for head in range(S.word(args, 4)):
             own = slot + head * (4 * room + 64)

@@ -12,6 +12,7 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Embed: rows.embed,
     ops.Norm: rows.norm,
     ops.Linear: linear.linear,
+    ops.HeadLinear: linear.head_linear,
     ops.Rope: rows.rope,
     ops.Store: attention.store,
     ops.Attention: attention.attention,
@@ -24,6 +25,8 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Activate: rows.activate,
     ops.Add: rows.add,
     ops.Scale: rows.scale,
+    ops.Temper: rows.temper,
+    ops.Copy: rows.copy,
     ops.Softcap: rows.softcap,
     ops.Select: rows.select,
 }

@@ -28,11 +28,14 @@ def attention(p: Phases, op: ops.Attention) -> None:
     p.flush()
     cache, (keys, values) = p.caches[op.cache], p.kinds
     group = op.heads // cache.kv_heads
-    room, window = KINDS[values].room(cache.value_width), op.window or FOREVER
+    assert not (op.window and op.chunk), "a layer has a window or goes by chunks"
+    room, window = KINDS[values].room(cache.value_width), -op.chunk if op.chunk else op.window or FOREVER
+    per = -(-group // -(-group // MOST_SHARING))   # queries of a row that go together
+    parts = min(p.threads, -(-group // per))       # one head of keys for very many queries is still work for all threads
     scale, softcap = (op.scale, op.softcap) if op.softcap else (op.scale * LOG2E, 0.0)   # weights are powers of two
     args = p.block(*_pages(p, op.cache), *p.at(op.q), p.slots, p.slot, group, cache.kv_heads, cache.key_width, room,
-                   bits(scale), window, bits(softcap), p.frame)   # fmt: skip
-    p.phase(Phase(f"attention-{keys}-{values}-{-(-group // -(-group // MOST_SHARING))}", args, per_tile=cache.kv_heads))
+                   bits(scale), window, bits(softcap), p.frame, parts)   # fmt: skip
+    p.phase(Phase(f"attention-{keys}-{values}-{per}", args, per_tile=cache.kv_heads * parts))
     p.row(f"merge-{values}", op.out, p.slots, p.slot, *p.at(op.out), op.heads, cache.value_width, room, window,
           p.vector(op.sinks), p.frame)   # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgerun.backends.cpu.phase import Phase, Quantized
@@ -31,6 +32,22 @@ def linear(p: Phases, op: ops.Linear) -> None:
     kernel, args = p.fan(links)
     p.phase(Phase(kernel, args, fixed=first, on_outputs=p.on_outputs))
     p.writes(op.out)
+
+
+def head_linear(p: Phases, op: ops.HeadLinear) -> None:
+    """One phase; each slice has a matrix, and its activations by themselves."""
+    stack = p.weights.matrices[op.weight]
+    quantized = [p.quantize(x, [stack]) for x in op.x.views]
+    p.flush()
+    blocks = -(-stack.rows // 16)
+    per = max(1, min(CHUNK_BYTES // stack.block_bytes, -(-blocks * stack.count // (4 * p.threads)), blocks))
+    chunks, links = -(-blocks // per), []
+    for i, (x, out) in enumerate(zip(op.x.views, op.out.views, strict=True)):
+        matrix = replace(stack, address=stack.address + i * stack.nbytes, count=1)
+        links.append((i * chunks, chunks, matrix.kernel, _product(p, x, quantized[i], matrix, None, out, None, chunks)))
+    kernel, args = p.fan(links)
+    p.phase(Phase(kernel, args, fixed=len(links) * chunks, on_outputs=p.on_outputs))
+    p.writes(op.out.first)
 
 
 def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix, bias: str | None, out: ops.View, residual: ops.View | None, chunks: int) -> int:

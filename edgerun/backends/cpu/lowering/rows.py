@@ -60,6 +60,19 @@ def scale(p: Phases, op: ops.Scale) -> None:
     _map(p, "scale", op.x, op.x, op.out, op.factor)
 
 
+def temper(p: Phases, op: ops.Temper) -> None:
+    """Multiply by a factor of the row, which a step looks up once for each kind of tempering."""
+    key = (op.scale, op.length, op.offset)
+    if key not in p.temper:
+        p.temper[key] = p.scratch.floats(p.max_rows, 1)
+    p.row("temper", op.out, *p.at(op.x), *p.at(op.out), op.out.width, p.temper[key].ctypes.data)
+
+
+def copy(p: Phases, op: ops.Copy) -> None:
+    """Copy slices."""
+    p.row("copy", op.out.first, *p.at(op.x.first), *p.at(op.out.first), op.x.first.width, op.x.count, 4 * op.x.step, 4 * op.out.step)
+
+
 def softcap(p: Phases, op: ops.Softcap) -> None:
     """Bend into a range."""
     _map(p, "softcap", op.x, op.x, op.out, op.cap)
