@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
-from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, Routing, YarnScaling
+from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, Routing, Temper, YarnScaling
 from edgerun.models.spec import Spec
 
 MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
@@ -27,7 +27,7 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "attention.max_alibi_bias": (0,),
     "attention.scale": (0,),
     "attention.sliding_window": (0,),
-    "attention.temperature_scale": (0, 1),
+    "attention.temperature_scale": (0,),
     "attn_logit_softcapping": (0,),
     "embedding_scale": (0, 1),
     "expert_count": (0,),
@@ -102,6 +102,10 @@ class Hyperparameters:
         """A positive number, or None where the file has none or 0."""
         return None if _among(self.get(key), (None, 0)) else self.positive(key)
 
+    def has(self, tensor: str) -> bool:
+        """Whether the file has that tensor: some variants of a family differ in nothing else."""
+        return tensor in self._shapes
+
     def wrong(self, key: str, value: Any, needed: str) -> ModelError:
         """The error for a value that makes no sense."""
         is_there = "is missing" if value is None else f"is {_shown(value)}"
@@ -141,6 +145,18 @@ class Hyperparameters:
             return tuple(bool(slides) for slides in pattern)
         period = self.count("attention.sliding_window_pattern", period, least=0)
         return tuple(period == 0 or i % period < period - 1 for i in range(self.n_layer))
+
+    def layers(self) -> int:
+        """How many layers lead to the next token. Those behind them guess the ones after that (arXiv:2412.19437): their tensors are left alone."""
+        n = self.n_layer - self.count("nextn_predict_layers", 0, least=0, most=self.n_layer - 1)
+        behind = {str(i) for i in range(n, self.n_layer)}
+        self._consumed |= {name for name in self._shapes if name.startswith("blk.") and name.split(".")[1] in behind}
+        return n
+
+    def temper(self) -> Temper | None:
+        """How queries grow with their position, None where they do not."""
+        scale = self.optional("attention.temperature_scale")
+        return Temper(scale, self.count("attention.temperature_length", most=MAX_CONTEXT)) if scale else None
 
     def rope(self, pairing: Pairing) -> Rope:
         """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight."""
