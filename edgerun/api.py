@@ -86,7 +86,7 @@ def load(
     with ExitStack() as opened:
         blueprint = Blueprint.of(opened.enter_context(open_gguf(path)), options)
         sampling = _sampling(ref, blueprint.file.metadata, phases.notes)
-        found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory())
+        found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory(), blueprint.spec.longest)
         executor = blueprint.compile(pages_for(found.context), use.count, phases)
         opened.callback(executor.close)
         llm = LLM(blueprint, found, executor, use, sampling, chunk, chat_template)
@@ -148,7 +148,8 @@ def memory_plan(ref: Ref, context: int | None = None, *, backend: str = "auto", 
     options = Options(backend, numerics, kv)
     with open_gguf(_resolve(ref)) as file:
         blueprint = Blueprint.of(file, options)
-        return blueprint.plan(pages_for(default_context(blueprint.spec.context) if context is None else check_context(context)))
+        spec = blueprint.spec
+        return blueprint.plan(pages_for(default_context(spec.context) if context is None else check_context(context, spec.longest)))
 
 
 def warmup(ref: Ref, *, backend: str = "auto", numerics: str = "fast", kv: str = "f16", progress: Progress | None = None) -> int:

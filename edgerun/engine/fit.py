@@ -36,19 +36,22 @@ def default_context(trained: int) -> int:
     return max(1, min(trained, DEFAULT_CONTEXT))
 
 
-def check_context(context: int) -> int:
-    """`context` itself; UsageError when no model could have it."""
+def check_context(context: int, longest: int | None = None) -> int:
+    """`context` itself; UsageError when no model could have it, or this one not, which knows `longest` positions."""
     if not 1 <= context <= LARGEST_CONTEXT:
         raise UsageError(f"a context of {context} makes no sense; -c takes 1 to {LARGEST_CONTEXT}")
+    if longest is not None and context > longest:
+        raise UsageError(f"a context of {context} is not possible: the model learned {longest} positions one by one; -c takes at most {longest}")
     return context
 
 
-def fit(plan: Callable[[int], MemoryPlan], asked: int | None, trained: int, memory: Memory) -> Fit:
-    """The context to run with. plan: pages -> what they need in all; asked: the user's context, None for the default.
+def fit(plan: Callable[[int], MemoryPlan], asked: int | None, trained: int, memory: Memory, longest: int | None = None) -> Fit:
+    """The context to run with. plan: pages -> what they need in all; asked: the user's context, None for the default;
+    longest: positions that the model can compute at all, None for any.
 
-    ResourceError when it does not fit.
+    ResourceError when it does not fit, UsageError for more than `longest`.
     """
-    context = default_context(trained) if asked is None else check_context(asked)
+    context = default_context(trained) if asked is None else check_context(asked, longest)
     wanted = plan(pages_for(context))
     room = memory.available - RESERVE
     if wanted.total <= room:

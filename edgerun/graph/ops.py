@@ -54,11 +54,12 @@ class Op:
 
 @dataclass(frozen=True)
 class Embed(Op):
-    """out = table[token] * scale."""
+    """out = table[token] * scale, plus positions[position] where that table is named (arXiv:1706.03762, learned)."""
 
     out: View
     table: str
     scale: float = 1.0
+    positions: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Norm(Op):
     """out = x normalised over each of `groups` equal parts, times weight, plus bias (weights have width / groups entries).
 
     rms: x / sqrt(mean(x^2) + eps) (arXiv:1910.07467); layer: (x - mean) / sqrt(var + eps) (arXiv:1607.06450).
+    own: each group has weights of its own, [groups, width / groups].
     """
 
     x: View
@@ -75,6 +77,7 @@ class Norm(Op):
     kind: Literal["rms", "layer"] = "rms"
     groups: int = 1
     bias: str | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Attention(Op):
     window: only the last `window` positions, the own included. chunk: only positions p with p // chunk as the row's own.
     softcap: scores become cap * tanh(s / cap).
     sinks: name of a [heads] tensor of logits that take part in the softmax and carry no value.
+    slopes: one for each head; a score loses slope * (own position - key's position) after all else (ALiBi, arXiv:2108.12409).
     """
 
     q: View
@@ -145,6 +149,7 @@ class Attention(Op):
     softcap: float | None = None
     sinks: str | None = None
     chunk: int | None = None
+    slopes: tuple[float, ...] | None = None
 
 
 Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"]   # gelu: the tanh form
@@ -278,6 +283,15 @@ class Copy(Op):
 
     x: Slices
     out: Slices
+
+
+@dataclass(frozen=True)
+class Clamp(Op):
+    """out = x, but at least -limit and at most limit."""
+
+    x: View
+    out: View
+    limit: float
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,13 @@ class Hyperparameters:
         """A positive number, or None where the file has none or 0."""
         return None if _among(self.get(key), (None, 0)) else self.positive(key)
 
+    def flag(self, key: str) -> bool:
+        """True or false, which the file has to say."""
+        value = self.get(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, value, "true or false is needed")
+        return value
+
     def has(self, tensor: str) -> bool:
         """Whether the file has that tensor: some variants of a family differ in nothing else."""
         return tensor in self._shapes
@@ -129,9 +136,9 @@ class Hyperparameters:
             raise self.wrong("attention.head_count", n, f"it must divide embedding_length, {self.n_embd}, or key_length and value_length be given")
         return Heads(n, kv, self.count("attention.key_length", self.n_embd // n), self.count("attention.value_length", self.n_embd // n))
 
-    def window(self) -> int | None:
+    def window(self, default: int = 0) -> int | None:
         """Positions that a sliding layer sees, the own included; None where that hides nothing within the context."""
-        window = self.count("attention.sliding_window", 0, least=0, most=MAX_CONTEXT)
+        window = self.count("attention.sliding_window", default, least=0, most=MAX_CONTEXT)
         return window if 0 < window < self.context else None
 
     def sliding(self, period: int) -> tuple[bool, ...]:

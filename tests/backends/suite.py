@@ -61,9 +61,10 @@ class Case:
     caches: tuple[Cache, ...] = ()
     bound: float = 1e-11
     scale: float = 1.0
+    positions: str | None = None
 
     def program(self) -> Program:
-        embed = ops.Embed(self.view("x"), "table")
+        embed = ops.Embed(self.view("x"), "table", positions=self.positions)
         every = {"x": self.width, "logits": self.out, **self.buffers}
         return Program((embed, *self.ops), every, self.caches, frozenset(self.tensors) | {"table"}, self.out)
 
@@ -100,6 +101,10 @@ def norms() -> list[Case]:
             w, b = tensor("w", _random(n)), tensor("b", _random(n, seed=5))
             op = ops.Norm(X("x", 0, width), X(OUT, 0, width), "w", 1e-5, kind, groups, "b" if kind == "layer" else None)
             cases.append(Case(f"norm-{kind}-{width}-{groups}", width, [op], width, tensors={"w": w, "b": b}))
+        for width, groups in ((96, 3), (72, 3), (24, 2)):   # parts of whole vectors, and not
+            w, b = tensor("w", _random(groups, width // groups)), tensor("b", _random(groups, width // groups, seed=5))
+            op = ops.Norm(X("x", 0, width), X(OUT, 0, width), "w", 1e-5, kind, groups, "b" if kind == "layer" else None, own=True)
+            cases.append(Case(f"norm-{kind}-{width}-{groups}-own", width, [op], width, tensors={"w": w, "b": b}))
     plain = ops.Norm(X("x", 0, 32), X(OUT, 0, 32), None, 1e-6)
     return [*cases, Case("norm-plain", 32, [plain], 32)]
 
@@ -179,6 +184,8 @@ def attentions() -> list[Case]:
         ("window", 4, 2, 32, 32, {"window": 16}), ("window70", 4, 2, 32, 32, {"window": 70}), ("window300", 9, 3, 64, 64, {"window": 300}), ("softcap", 4, 2, 32, 32, {"softcap": 2.0}),
         ("sinks", 4, 2, 32, 32, {"sinks": "sinks"}), ("chunk16", 4, 2, 32, 32, {"chunk": 16}), ("chunk70", 4, 2, 32, 32, {"chunk": 70}),
         ("chunk300", 9, 3, 64, 64, {"chunk": 300}), ("many", 128, 1, 40, 32, {}), ("latent", 20, 1, 576, 512, {}),
+        ("alibi", 9, 3, 64, 64, {"slopes": tuple(2.0**-h for h in range(9))}), ("alibi-mha", 4, 4, 20, 20, {"slopes": (1.0, 0.5, 0.1, 0.002)}),
+        ("alibi-window70-softcap", 4, 2, 32, 32, {"slopes": (1.0, 0.5, 0.1, 0.002), "window": 70, "softcap": 2.0}),
     ]   # fmt: skip
     cases = []
     for name, heads, kv, key, value, more in settings:
@@ -252,6 +259,9 @@ def maps() -> list[Case]:
     cases += [Case("gate-spread", 37, [spread], 36, scale=4.0), Case("gate-clamped", 72, [clamped], 36, scale=4.0)]
     cases.append(Case("add", 64, [ops.Add(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
     cases.append(Case("scale", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), -0.3)], 33))
+    cases.append(Case("clamp", 33, [ops.Clamp(X("x", 0, 33), X(OUT, 0, 33), 0.7)], 33))
+    places = {"places": tensor("places", _random(PAGES * PAGE, 33))}
+    cases.append(Case("positions", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), 1.0)], 33, tensors=places, positions="places"))
     cases.append(Case("softcap", 33, [ops.Softcap(X("x", 0, 33), X(OUT, 0, 33), 3.0)], 33, scale=5.0))
     cases.append(Case("select", 33, [ops.Select(X("x", 0, 33), X(OUT, 0, 33))], 33))
     return cases

@@ -95,7 +95,7 @@ LONG = 2 * SPAN + 90   # positions in three spans
 LONG_PAGES = -(-LONG // PAGE)
 
 
-@pytest.mark.parametrize("name", ["attention-gqa", "attention-window300", "attention-chunk300", "attention-many"])
+@pytest.mark.parametrize("name", ["attention-gqa", "attention-window300", "attention-chunk300", "attention-many", "attention-alibi"])
 def test_attention_over_several_spans(name: str, start: Callable[..., Executor]) -> None:
     """The same bits whether one thread has all spans or each is a chunk, and whatever else is in the batch."""
     case = case_of(name)

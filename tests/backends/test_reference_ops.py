@@ -36,6 +36,12 @@ def test_every_op_has_a_twin() -> None:
     assert set(TWINS) == every
 
 
+def test_embed_adds_the_rows_of_positions() -> None:
+    places = [[1, 1, 1, 1], [2, 2, 2, 2], [0, 0, 0, 9]]
+    got = run([ops.Embed(Y, "rows", 2.0, "places")], ROWS, weights={"places": places}, positions=[1, 2])
+    assert got.tolist() == [[4, -2, 8, 10], [1, 0, -2, 13]]
+
+
 def test_embed_scales_rows() -> None:
     assert run([ops.Embed(Y, "rows", 2.0)], ROWS).tolist() == [[2, -4, 6, 8], [1, 0, -2, 4]]
 
@@ -55,6 +61,14 @@ def test_layer_norm_with_bias() -> None:
 def test_norm_in_groups_uses_one_weight_for_all() -> None:
     got = run([ops.Norm(X, Y, "w", 0.0, groups=2)], [[3.0, 4.0, 0.0, 2.0]], weights={"w": [1, 10]})
     np.testing.assert_allclose(got, [[3 / math.sqrt(12.5), 40 / math.sqrt(12.5), 0, 10 * math.sqrt(2)]], rtol=1e-6)
+
+
+def test_norm_in_groups_with_weights_of_their_own() -> None:
+    w, b = np.array([[1.0, 10], [2, 3]]), np.array([[0.0, 1], [2, 3]])
+    got = run([ops.Norm(X, Y, "w", 0.25, "layer", groups=2, bias="b", own=True)], ROWS, weights={"w": w, "b": b})
+    for row, y in zip(np.array(ROWS).reshape(2, 2, 2), got, strict=True):
+        for part, weight, bias, z in zip(row, w, b, y.reshape(2, 2), strict=True):
+            np.testing.assert_allclose(z, weight * (part - part.mean()) / math.sqrt(part.var() + 0.25) + bias, rtol=1e-6)
 
 
 def test_norm_without_weight() -> None:
@@ -111,6 +125,10 @@ def test_silu_of_very_negative_values_is_zero() -> None:
         assert run([ops.Activate(X, Y, "silu")], [[-1e4, -800.0, 0.0, 1e4]]).tolist() == [[0, 0, 0, 1e4]]
 
 
+def test_clamp() -> None:
+    assert run([ops.Clamp(X, Y, 1.5)], ROWS).tolist() == [[1, -1.5, 1.5, 1.5], [0.5, 0, -1, 1.5]]
+
+
 def test_add_scale_softcap() -> None:
     assert run([ops.Add(X, X, Y), ops.Scale(Y, Y, 0.5)], ROWS).tolist() == ROWS
     np.testing.assert_allclose(run([ops.Softcap(X, Y, 3.0)], ROWS), 3 * np.tanh(np.array(ROWS) / 3), rtol=1e-6)
@@ -147,14 +165,16 @@ def attend(rows, **options):
     return run([store, op], rows, widths={"y": 2}, weights=weights, caches=[Cache(1, 1, 1)])
 
 
-def by_hand(rows, window=None, softcap=None, sinks=None, chunk=None):
+def by_hand(rows, window=None, softcap=None, sinks=None, chunk=None, slopes=(0, 0)):
     result = []
     for i, row in enumerate(rows):
-        seen = rows[max(0, i + 1 - window) if window else i // chunk * chunk if chunk else 0 : i + 1]
+        first = max(0, i + 1 - window) if window else i // chunk * chunk if chunk else 0
+        seen = rows[first : i + 1]
         heads = []
         for head in range(2):
             scores = [0.5 * row[head] * k for _, _, k, _ in seen]
             scores = [softcap * math.tanh(s / softcap) for s in scores] if softcap else scores
+            scores = [s - slopes[head] * (i - j) for j, s in enumerate(scores, first)]
             total = sum(map(math.exp, scores)) + (math.exp(sinks[head]) if sinks else 0)
             heads.append(sum(math.exp(s) * v for s, (_, _, _, v) in zip(scores, seen, strict=True)) / total)
         result.append(heads)
@@ -164,7 +184,10 @@ def by_hand(rows, window=None, softcap=None, sinks=None, chunk=None):
 RANDOM = np.random.default_rng(1).normal(size=(9, 4)).round(3).tolist()
 
 
-@pytest.mark.parametrize("options", [{}, {"window": 1}, {"window": 3}, {"window": 100}, {"softcap": 0.7}, {"window": 4, "softcap": 2.0}, {"chunk": 4}, {"chunk": 1}])
+@pytest.mark.parametrize("options", [
+    {}, {"window": 1}, {"window": 3}, {"window": 100}, {"softcap": 0.7}, {"window": 4, "softcap": 2.0}, {"chunk": 4}, {"chunk": 1},
+    {"slopes": (0.5, 0.01)}, {"slopes": (0.5, 2.0), "window": 4, "softcap": 2.0},
+])  # fmt: skip
 def test_attention(options: dict) -> None:
     np.testing.assert_allclose(attend(RANDOM, **options), by_hand(RANDOM, **options), rtol=1e-5)
 

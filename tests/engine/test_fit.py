@@ -37,6 +37,12 @@ def test_more_than_the_model_was_trained_for_is_given_with_a_warning() -> None:
     assert "trained for 256" in (found.warning or "")
 
 
+def test_more_than_the_learned_positions_is_refused() -> None:
+    assert fit(plan, 256, 256, room(10**12), longest=256).context == 256
+    with pytest.raises(UsageError, match="-c takes at most 256"):
+        fit(plan, 257, 256, room(10**12), longest=256)
+
+
 def test_the_default_is_what_fits_and_says_so() -> None:
     found = fit(plan, None, 8192, room(120 * MB))
     assert (found.context, found.plan) == (640, plan(10))

@@ -12,10 +12,15 @@ from oracle_case import load
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.lower import lower
 from edgerun.models import spec_from
-from edgerun.models.components import LinearScaling, Routing, YarnScaling
+from edgerun.models.components import Alibi, LinearScaling, Routing, YarnScaling
 
 LLAMA = load("llama")
 GEMMA3 = load("gemma3")
+COHERE2 = load("cohere2")
+GPT2 = load("gpt2")
+MPT = load("mpt")
+NEOX = load("gptneox")
+STARCODER2 = load("starcoder2")
 
 
 def spec_with(case=LLAMA, shapes=None, **changes):
@@ -195,6 +200,48 @@ def test_sliding_layers(changes: dict, sliding: list[bool]) -> None:
 def test_a_pattern_that_does_not_fit_is_refused(pattern: object) -> None:
     with pytest.raises(ModelError, match="sliding_window_pattern"):
         spec_with(GEMMA3, attention__sliding_window_pattern=pattern)
+
+
+NONSENSE_ELSEWHERE = [
+    (NEOX, "use_parallel_residual", None), (NEOX, "use_parallel_residual", 1), (NEOX, "use_parallel_residual", "yes"),
+    (NEOX, "attention__layer_norm_epsilon", None), (NEOX, "attention__layer_norm_epsilon", math.nan),
+    (MPT, "attention__clamp_kqv", -1.0), (MPT, "attention__clamp_kqv", math.inf), (MPT, "attention__clamp_kqv", [1.0]),
+    (MPT, "attention__max_alibi_bias", -8.0), (MPT, "attention__max_alibi_bias", math.nan), (MPT, "attention__max_alibi_bias", "8"),
+    (COHERE2, "attention__sliding_window", None), (COHERE2, "attention__sliding_window", 0), (COHERE2, "logit_scale", -1.0),
+    (GPT2, "attention__max_alibi_bias", 8.0), (GPT2, "attention__clamp_kqv", 8.0), (STARCODER2, "attention__sliding_window", -1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "key", "value"), NONSENSE_ELSEWHERE, ids=lambda value: ascii(value)[:40])
+def test_nonsense_in_keys_that_llama_has_not(case, key: str, value: object) -> None:
+    with pytest.raises(ModelError) as caught:
+        spec_with(case, **{key: value})
+    assert key.replace("__", ".") in str(caught.value)
+
+
+def test_a_table_of_positions_is_as_long_as_the_context() -> None:
+    assert GPT2.spec().longest == 128
+    assert LLAMA.spec().longest is None
+    with pytest.raises(ModelError, match=r"position_embd\.weight.*\[128, 48\].*\[64, 48\]"):
+        lower(spec_with(GPT2, context_length=64), GPT2.shapes)
+
+
+@pytest.mark.parametrize(
+    ("heads", "slopes"),
+    [(1, [8]), (4, [2, 4, 6, 8]), (6, [2, 4, 6, 8, 1, 3]), (3, [4, 8, 2])],
+)
+def test_slopes_of_alibi(heads: int, slopes: list[float]) -> None:
+    assert Alibi(8.0).slopes(heads) == tuple(2.0**-s for s in slopes)
+
+
+def test_mpt_may_do_without_alibi_and_clamp() -> None:
+    attention = spec_with(MPT, attention__max_alibi_bias=0.0, attention__clamp_kqv=None).layers[0].attention
+    assert (attention.alibi, attention.clamp) == (None, None)
+
+
+def test_starcoder2_slides_where_its_context_is_longer() -> None:
+    assert spec_with(STARCODER2).layers[0].attention.window is None
+    assert spec_with(STARCODER2, context_length=16384).layers[0].attention.window == 4096
 
 
 def test_caches_are_those_of_the_program() -> None:

@@ -103,6 +103,11 @@ def alternatives(field, hint, value):
         ("gemma2", "head.softcap=None"),
         ("granite", "residual_scale=1.0"),
         ("command-r", "parallel=False"),
+        ("bloom", "alibi=None"),
+        ("bloom", "embedding.norm=None"),
+        ("mpt", "clamp=None"),
+        ("gpt2", "embedding.positions=None"),
+        ("stablelm-2-12b", "qk_norm.over=head"),
     ],
 )
 def test_mutations_reach_every_component(name: str, part: str) -> None:

@@ -36,7 +36,7 @@ def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """What is read besides matrices and tables of embeddings: weights of norms, biases, sinks."""
-    tables = {op.table for op in program.ops if isinstance(op, ops.Embed)}
+    tables = {name for op in program.ops if isinstance(op, ops.Embed) for name in (op.table, op.positions)}
     return [tensors[name] for name in program.tensors - tables - {t.name for t in _matrices(program, tensors)}]
 
 
@@ -83,6 +83,12 @@ def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 
     return phases.kernels | weights.kernels
 
 
+def _rows(table: Tensor, numbers: np.ndarray) -> np.ndarray:
+    """Some rows of a table as float32, read one by one."""
+    raw = [table.read(n, n + 1) for n in numbers.tolist()]
+    return by_id(table.type).dequantize(raw[0] if len(raw) == 1 else np.concatenate(raw))
+
+
 class CpuExecutor:
     """See `backends/executor.Executor`. Not for several threads at once."""
 
@@ -100,7 +106,7 @@ class CpuExecutor:
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
         needs = plan(program, tensors, pages=pages, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
-        self._embeddings = [(op, tensors[op.table]) for op in program.ops if isinstance(op, ops.Embed)]
+        self._embeddings = [(op, tensors[op.table], tensors[op.positions] if op.positions else None) for op in program.ops if isinstance(op, ops.Embed)]
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
         self._weights = Weights(_matrices(program, tensors), exact)
@@ -139,7 +145,7 @@ class CpuExecutor:
         tiles = self._tile(batch.sequences, batch.positions)
         self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
         self._count(n, m, tiles)
-        self._embed(batch.tokens)
+        self._embed(batch.tokens, batch.positions)
         self._turn(batch.positions)
         self._pool.step()
         return self._phases.logits[:m, : self.n_vocab]
@@ -173,16 +179,13 @@ class CpuExecutor:
         self._table[:, 2 + parity] = np.where(self._late & (m == 0), 0, counts)
         self._counted[parity] = (n, m, tiles)
 
-    def _embed(self, tokens: np.ndarray) -> None:
-        """Look the rows of the tokens up in the file's own table."""
-        for op, table in self._embeddings:
-            fmt, out = by_id(table.type), self._phases.buffer(op.out)
-            if len(tokens) == 1:
-                raw = table.read(int(tokens[0]), int(tokens[0]) + 1)
-            else:
-                raw = np.concatenate([table.read(t, t + 1) for t in tokens.tolist()])
-            rows = fmt.dequantize(raw)
+    def _embed(self, tokens: np.ndarray, positions: np.ndarray) -> None:
+        """Look the rows of the tokens, and of their positions, up in the file's own tables."""
+        for op, table, places in self._embeddings:
+            out, rows = self._phases.buffer(op.out), _rows(table, tokens)
             out[: len(tokens)] = rows if op.scale == 1.0 else rows * np.float32(op.scale)
+            if places:
+                out[: len(tokens)] += _rows(places, positions)
 
     def _turn(self, positions: np.ndarray) -> None:
         """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them, and of tempers."""

@@ -80,8 +80,8 @@ def matrix_bytes(tensor: Tensor, exact: bool) -> int:
 
 
 def vector_bytes(tensor: Tensor) -> int:
-    """Bytes of a vector as float32, padded to a multiple of 16 numbers; behind the last of a stack 16 can be read as well."""
-    return -(-math.prod(tensor.shape) // 16) * 64 + 64 * (len(tensor.shape) > 1)
+    """Bytes of a vector as float32, padded so that 16 numbers can be read from any of its own."""
+    return -(-(math.prod(tensor.shape) + 15) // 16) * 64
 
 
 class Weights:
@@ -115,7 +115,7 @@ class Weights:
         _work_through(jobs, lambda job: _repack(job, self._exact, native), threads, progress)
 
     def vector(self, tensor: Tensor) -> int:
-        """Address of a tensor's values as float32, followed by zeros up to a multiple of 16 and, in a stack, 16 more."""
+        """Address of a tensor's values as float32, followed by 15 zeros or more."""
         if not self._read:
             return 0
         if tensor.name not in self._vectors:

@@ -22,6 +22,7 @@ def attention(op: ops.Attention, step: Step) -> None:
     kv_heads = memory.keys.shape[1]
     q = step.get(op.q).reshape(step.rows, kv_heads, op.heads // kv_heads, -1)
     sinks = np.full(op.heads, -np.inf) if op.sinks is None else step.weight(op.sinks)
+    slopes = np.zeros(op.heads) if op.slopes is None else np.array(op.slopes)
     out = np.zeros((*q.shape[:3], memory.values.shape[2]))
     for sequence in np.unique(step.batch.sequences):
         rows = np.flatnonzero(step.batch.sequences == sequence)
@@ -39,6 +40,7 @@ def attention(op: ops.Attention, step: Step) -> None:
             scores = q[rows, head] @ memory.keys[slots, head].T * op.scale   # [rows, heads that share, positions]
             if op.softcap is not None:
                 scores = op.softcap * np.tanh(scores / op.softcap)
+            scores = scores - slopes.reshape(kv_heads, -1, 1)[head] * (own - seen)
             weights = softmax(np.where(visible, scores, -np.inf), sinks.reshape(kv_heads, -1, 1)[head])
             out[rows, head] = weights @ memory.values[slots, head]
     step.put(op.out, out)

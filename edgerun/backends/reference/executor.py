@@ -33,6 +33,7 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Add: ops.add,
     graph.Scale: ops.scale,
     graph.Temper: ops.temper,
+    graph.Clamp: ops.clamp,
     graph.Softcap: ops.softcap,
     graph.Select: ops.select,
 }

@@ -11,8 +11,9 @@ from edgerun.graph import ops
 
 
 def embed(op: ops.Embed, step: Step) -> None:
-    """Rows of the table, times scale."""
-    step.put(op.out, step.weight(op.table)[step.batch.tokens] * op.scale)
+    """Rows of the table, times scale, plus the rows of the positions."""
+    x = step.weight(op.table)[step.batch.tokens] * op.scale
+    step.put(op.out, x if op.positions is None else x + step.weight(op.positions)[step.positions])
 
 
 def norm(op: ops.Norm, step: Step) -> None:
@@ -21,10 +22,11 @@ def norm(op: ops.Norm, step: Step) -> None:
     if op.kind == "layer":
         x = x - x.mean(-1, keepdims=True)
     y = x / np.sqrt((x * x).mean(-1, keepdims=True) + op.eps)
+    shape = y.shape[1:] if op.own else y.shape[2:]
     if op.weight is not None:
-        y = y * step.weight(op.weight)
+        y = y * step.weight(op.weight).reshape(shape)
     if op.bias is not None:
-        y = y + step.weight(op.bias)
+        y = y + step.weight(op.bias).reshape(shape)
     step.put(op.out, y)
 
 
@@ -105,6 +107,11 @@ def temper(op: ops.Temper, step: Step) -> None:
     """Multiply by what grows with the logarithm of the position."""
     grown = 1 + op.scale * np.log1p((step.positions + op.offset) // op.length)
     step.put(op.out, step.get(op.x) * grown[:, None])
+
+
+def clamp(op: ops.Clamp, step: Step) -> None:
+    """Cut every value off at +-limit."""
+    step.put(op.out, np.clip(step.get(op.x), -op.limit, op.limit))
 
 
 def softcap(op: ops.Softcap, step: Step) -> None:

@@ -4,6 +4,7 @@
 Every default is neutral: a component that is not named is not there.
 """
 
+from edgerun.models.components.alibi import Alibi
 from edgerun.models.components.attention import Attention, Heads, QKNorm
 from edgerun.models.components.embedding import Embedding
 from edgerun.models.components.experts import Clamp, Experts, Routing
@@ -16,6 +17,6 @@ from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnSca
 from edgerun.models.components.temper import Temper
 
 __all__ = [
-    "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "LatentAttention", "Layer", "LinearScaling", "Norm", "Pairing",
-    "Part", "QKNorm", "Rope", "Routing", "Temper", "YarnScaling",
+    "Alibi", "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "LatentAttention", "Layer", "LinearScaling", "Norm",
+    "Pairing", "Part", "QKNorm", "Rope", "Routing", "Temper", "YarnScaling",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View
 from edgerun.graph.program import Cache
+from edgerun.models.components.alibi import Alibi
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import Rope
 from edgerun.models.components.temper import Temper
@@ -27,14 +28,17 @@ class Heads:
 
 @dataclass(frozen=True)
 class QKNorm:
-    """Norm of queries and of keys before the rope (arXiv:2010.04245): each head by itself, or the whole projection at once."""
+    """Norm of queries and of keys before the rope (arXiv:2010.04245): each head by itself, or the whole projection at once.
+
+    own: each head by itself with weights of its own.
+    """
 
     norm: Norm
-    over: Literal["head", "all"] = "head"
+    over: Literal["head", "own", "all"] = "head"
 
     def emit(self, b: Builder, x: View, name: str, heads: int) -> None:
         """Normalise `heads` heads in place."""
-        self.norm.emit(b, x, x, name, heads if self.over == "head" else 1)
+        self.norm.emit(b, x, x, name, 1 if self.over == "all" else heads, self.over == "own")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Attention:
 
     scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores. sinks: whether each
     head has a logit that takes its share and carries no value (arXiv:2309.17453). chunk: positions are seen only within the same
-    chunk of so many. temper: of queries.
+    chunk of so many. temper: of queries. alibi: what distance takes off the scores. clamp: q, k and v are cut off at +-clamp when
+    they are made.
     """
 
     heads: Heads
@@ -55,6 +60,8 @@ class Attention:
     sinks: bool = False
     chunk: int | None = None
     temper: Temper | None = None
+    alibi: Alibi | None = None
+    clamp: float | None = None
 
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
@@ -69,6 +76,8 @@ class Attention:
             b.linear(x, qkv, [(f"{prefix}attn_qkv", qkv.width)])
         else:
             b.linear(x, qkv, [(f"{prefix}attn_q", q_width), (f"{prefix}attn_k", k_width), (f"{prefix}attn_v", v_width)])
+        if self.clamp is not None:
+            b.add(ops.Clamp(qkv, qkv, self.clamp))
         q, k, v = qkv.part(0, q_width), qkv.part(q_width, k_width), qkv.part(q_width + k_width, v_width)
         if self.qk_norm:
             self.qk_norm.emit(b, q, f"{prefix}attn_q_norm", n.queries)
@@ -83,5 +92,6 @@ class Attention:
         att = b.buffer("att", n.queries * n.value)
         scale = 1 / math.sqrt(n.key) if self.scale is None else self.scale
         sinks = b.weight(f"{prefix}attn_sinks.weight", n.queries) if self.sinks else None
-        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap, sinks, self.chunk))
+        slopes = self.alibi.slopes(n.queries) if self.alibi else None
+        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap, sinks, self.chunk, slopes))
         b.linear(att, out, [(f"{prefix}attn_output", out.width)], residual)

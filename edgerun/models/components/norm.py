@@ -18,9 +18,9 @@ class Norm:
     eps: float
     bare: bool = False
 
-    def emit(self, b: Builder, x: View, out: View, name: str, groups: int = 1) -> None:
-        """Normalise each of `groups` equal parts of x, with tensor `name`.weight where there are weights."""
-        width = x.width // groups
-        weight = None if self.bare else b.weight(f"{name}.weight", width)
-        bias = b.optional(f"{name}.bias", width) if self.kind == "layer" and not self.bare else None
-        b.add(ops.Norm(x, out, weight, self.eps, self.kind, groups, bias))
+    def emit(self, b: Builder, x: View, out: View, name: str, groups: int = 1, own: bool = False) -> None:
+        """Normalise each of `groups` equal parts of x, with tensor `name`.weight where there are weights; own: a row of it for each part."""
+        shape = (groups, x.width // groups) if own else (x.width // groups,)
+        weight = None if self.bare else b.weight(f"{name}.weight", *shape)
+        bias = b.optional(f"{name}.bias", *shape) if self.kind == "layer" and not self.bare else None
+        b.add(ops.Norm(x, out, weight, self.eps, self.kind, groups, bias, own))

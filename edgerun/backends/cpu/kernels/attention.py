@@ -20,8 +20,9 @@ from edgerun.backends.cpu.kernels.rotation import rotate
 from edgerun.backends.executor import PAGE
 
 # The argument block, in 8-byte words. K and V lie in page 0, PAGES bytes before page 1; a head of them takes K_PAGE and V_PAGE.
-# ROOM is the floats of a value in a slot; WINDOW as in `merge.earliest`; PARTS is how many chunks share the queries of a head.
-K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME, PARTS = range(18)
+# ROOM is the floats of a value in a slot; WINDOW as in `merge.earliest`; PARTS is how many chunks share the queries of a head; SLOPES
+# the address of a word with a float for each head, where there is ALiBi.
+K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME, PARTS, SLOPES = range(19)
 MASKED = -3e38
 STEP = 4 * (F.MAX_HEAD + 48)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
 LINE = 4 * (F.SPAN + 16)       # bytes from the scores of a query to those of the next
@@ -88,13 +89,25 @@ def weigher(keys: str, values: str, T: int, width: int, fetch: bool) -> Any:
 
 
 @S.inner
-def soften(s: int, result: int, begin: int, end: int, low: int, high: int, softcap: float) -> None:
+def lean(s: int, begin: int, end: int, own: int, slope: float) -> None:
+    """Take slope * (own - position) off the scores for positions begin:end."""
+    steep = S.splat(slope)
+    for i in range((end - begin + 15) // 16):
+        S.store_f32(s + 64 * i, S.fma(steep, S.count_from(begin + 16 * i - own), S.load_f32(s + 64 * i)))
+
+
+@S.inner
+def bend(s: int, begin: int, end: int, softcap: float) -> None:
+    """The soft cap of the scores for positions begin:end."""
+    cap, scale = S.splat(softcap), S.splat(LOG2E)
+    for i in range((end - begin + 15) // 16):
+        S.store_f32(s + 64 * i, S.mul(M.softcap(S.load_f32(s + 64 * i), cap), scale))
+
+
+@S.inner
+def soften(s: int, result: int, begin: int, end: int, low: int, high: int) -> None:
     """Scores of one query for positions begin:end become weights; where the result keeps them, the highest and the sum."""
     blocks = (end - begin + 15) // 16
-    if softcap != 0.0:
-        cap, scale = S.splat(softcap), S.splat(LOG2E)
-        for i in range(blocks):
-            S.store_f32(s + 64 * i, S.mul(M.softcap(S.load_f32(s + 64 * i), cap), scale))
     if low > begin or high < begin + 16 * blocks - 1:
         for i in range(blocks):
             S.store_f32(s + 64 * i, S.keep_between(S.load_f32(s + 64 * i), begin + 16 * i, low, high, MASKED))
@@ -111,7 +124,7 @@ def soften(s: int, result: int, begin: int, end: int, low: int, high: int, softc
     S.poke_f32(result + 4, S.sum_lanes(total))
 
 
-def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
+def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
     """Up to T queries of one key/value head over a span, from `first` of the (row, head) pairs of a tile of rows."""
     width, key = side_by_side(T), KINDS[keys]
     score, weigh = scorer(keys, values, T, fetch), weigher(keys, values, T, width, fetch)
@@ -151,8 +164,14 @@ def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
                 next = k + S.peek_i32(table + 4 * number + 4) * pages
             score(k + S.peek_i32(table + 4 * number) * pages, next, q, s + 4 * (number * PAGE - begin), strips, min(PAGE, end - number * PAGE))
         for t in range(T):
-            position = S.peek_i32(positions + 4 * S.quotient(min(first + t, pairs - 1), group))
-            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, earliest(position, window), position, softcap)
+            row = S.quotient(min(first + t, pairs - 1), group)
+            position = S.peek_i32(positions + 4 * row)
+            if softcap != 0.0:
+                bend(s + LINE * t, begin, end, softcap)
+            if alibi:
+                own = head * group + min(first + t, pairs - 1) - row * group
+                lean(s + LINE * t, begin, end, position, S.number(S.word(args, SLOPES), own))
+            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, earliest(position, window), position)
         vectors = room // 16
         for vector in range(0, vectors - vectors % width, width):
             weigh(v, pages, table, begin, end, vector, s, o)
@@ -174,15 +193,17 @@ def attend(keys: str, values: str, T: int, fetch: bool) -> Any:
     return run
 
 
-def build(keys: str, values: str, group: str) -> Callable[[int, int], None]:
+def build(keys: str, values: str, group: str, bias: str = "") -> Callable[[int, int], None]:
     """The kernel for two kinds and `group` queries that share a head: chunk c is a tile of rows, or a span of one, and a part of
     the queries of a head.
+
+    bias: "alibi" where scores depend on the distance; a kernel of its own, so that the others do not pay for it.
 
     A row alone goes by its group, in equal parts if that is too many for the registers; several rows as many as these take.
     """
     MANY = MOST
     FEW = -(-int(group) // -(-int(group) // MANY))
-    few, many = attend(keys, values, FEW, True), attend(keys, values, MANY, False)
+    few, many = (attend(keys, values, T, fetch, bias == "alibi") for T, fetch in ((FEW, True), (MANY, False)))
     queries, scores, results = S.scratch(MANY * STEP), S.scratch(MANY * LINE), S.scratch(MANY * STEP)
 
     @S.inner

@@ -31,7 +31,7 @@ def store_some(p: int, n: int, v: Any, room: int) -> None:
         S.poke_f32(p + 4 * i, S.peek_f32(room + 4 * i))
 
 
-# --- norm: x, stride, out, stride, width of a group, groups, weight or 0, bias or 0, eps -------------------------------------
+# --- norm: x, stride, out, stride, width of a group, groups, weight, stride, bias, stride, eps; these strides are from group to group
 
 
 def norm(kind: str) -> Callable[[int, int], None]:
@@ -73,7 +73,8 @@ def norm(kind: str) -> Callable[[int, int], None]:
     def kernel(args: int, row: int) -> None:
         x, out, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3), S.word(args, 4)
         for g in range(S.word(args, 5)):
-            one(x + 4 * n * g, out + 4 * n * g, n, S.word(args, 6), S.word(args, 7), S.number(args, 8))
+            weight, bias = S.word(args, 6) + g * S.word(args, 7), S.word(args, 8) + g * S.word(args, 9)
+            one(x + 4 * n * g, out + 4 * n * g, n, weight, bias, S.number(args, 10))
 
     return kernel
 
@@ -246,13 +247,17 @@ def _scale(x: Any, y: Any, c: Any) -> Any:
     return S.mul(x, c)
 
 
+def _clamp(x: Any, y: Any, c: Any) -> Any:
+    return S.minimum(S.maximum(x, S.negate(c)), c)
+
+
 def _softcap(x: Any, y: Any, c: Any) -> Any:
     return M.softcap(x, c)
 
 
 _MAPS: dict[str, Callable] = {
     "silu": _silu, "gelu": _gelu, "gelu_erf": _gelu_erf, "relu": _relu, "relu2": _relu2, "sigmoid": _sigmoid,
-    "add": _add, "scale": _scale, "softcap": _softcap,
+    "add": _add, "scale": _scale, "clamp": _clamp, "softcap": _softcap,
 }   # fmt: skip
 
 

@@ -389,6 +389,13 @@ def swap_neighbours(b: Any, v: Any) -> Any:
     return pick(b, v, [i ^ 1 for i in range(16)])
 
 
+@op(F32, i64)
+def count_from(b: Any, first: Any) -> Any:
+    """first + i in lane i, as floats."""
+    lanes = b.add(splat_of(b, b.trunc(first, _I32), I32.ir), ir.Constant(I32.ir, list(range(16))))
+    return b.sitofp(lanes, F32.ir)
+
+
 @op(F32, F32, i64, i64, i64, f32)
 def keep_between(b: Any, v: Any, first: Any, low: Any, high: Any, other: Any) -> Any:
     """Lane i where low <= first + i <= high, `other` elsewhere."""

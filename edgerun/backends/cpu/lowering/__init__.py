@@ -27,6 +27,7 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Scale: rows.scale,
     ops.Temper: rows.temper,
     ops.Copy: rows.copy,
+    ops.Clamp: rows.clamp,
     ops.Softcap: rows.softcap,
     ops.Select: rows.select,
 }

@@ -33,9 +33,11 @@ def attention(p: Phases, op: ops.Attention) -> None:
     per = -(-group // -(-group // MOST_SHARING))   # queries of a row that go together
     parts = min(p.threads, -(-group // per))       # one head of keys for very many queries is still work for all threads
     scale, softcap = (op.scale, op.softcap) if op.softcap else (op.scale * LOG2E, 0.0)   # weights are powers of two
+    slopes = p.block(*(bits(slope * LOG2E) for slope in op.slopes)) if op.slopes else 0
     args = p.block(*_pages(p, op.cache), *p.at(op.q), p.slots, p.slot, group, cache.kv_heads, cache.key_width, room,
-                   bits(scale), window, bits(softcap), p.frame, parts)   # fmt: skip
-    p.phase(Phase(f"attention-{keys}-{values}-{per}", args, per_tile=cache.kv_heads * parts))
+                   bits(scale), window, bits(softcap), p.frame, parts, slopes)   # fmt: skip
+    kernel = f"attention-{keys}-{values}-{per}{'-alibi' if op.slopes else ''}"
+    p.phase(Phase(kernel, args, per_tile=cache.kv_heads * parts))
     p.row(f"merge-{values}", op.out, p.slots, p.slot, *p.at(op.out), op.heads, cache.value_width, room, window,
           p.vector(op.sinks), p.frame)   # fmt: skip
 

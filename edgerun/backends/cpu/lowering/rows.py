@@ -19,8 +19,9 @@ def embed(p: Phases, op: ops.Embed) -> None:
 def norm(p: Phases, op: ops.Norm) -> None:
     """Normalise groups of columns."""
     width = op.x.width // op.groups
-    p.row(f"row-norm-{op.kind}", op.out, *p.at(op.x), *p.at(op.out), width, op.groups,
-          p.vector(op.weight), p.vector(op.bias), bits(op.eps))   # fmt: skip
+    own = 4 * width if op.own else 0
+    weight, bias = (p.vector(op.weight), own if op.weight else 0), (p.vector(op.bias), own if op.bias else 0)
+    p.row(f"row-norm-{op.kind}", op.out, *p.at(op.x), *p.at(op.out), width, op.groups, *weight, *bias, bits(op.eps))
 
 
 def rope(p: Phases, op: ops.Rope) -> None:
@@ -71,6 +72,11 @@ def temper(p: Phases, op: ops.Temper) -> None:
 def copy(p: Phases, op: ops.Copy) -> None:
     """Copy slices."""
     p.row("copy", op.out.first, *p.at(op.x.first), *p.at(op.out.first), op.x.first.width, op.x.count, 4 * op.x.step, 4 * op.out.step)
+
+
+def clamp(p: Phases, op: ops.Clamp) -> None:
+    """Cut off at both ends."""
+    _map(p, "clamp", op.x, op.x, op.out, op.limit)
 
 
 def softcap(p: Phases, op: ops.Softcap) -> None:

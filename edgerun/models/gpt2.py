@@ -1,0 +1,14 @@
+"""GPT-2 (huggingface.co/openai-community/gpt2): learned positions, layer norms, q, k, v in one matrix, biases everywhere."""
+
+from __future__ import annotations
+
+from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm
+from edgerun.models.hyperparameters import Hyperparameters
+from edgerun.models.spec import Spec
+
+
+def spec(h: Hyperparameters) -> Spec:
+    """Pre-norm decoder with GELU, without rope."""
+    norm = Norm("layer", h.layer_norm_eps())
+    layer = Layer(Attention(h.heads()), FeedForward(h.count("feed_forward_length"), "gelu", "plain"), norm)
+    return h.spec([layer] * h.n_layer, Head(norm), Embedding(positions=h.context))
