@@ -20,6 +20,7 @@ class Norm:
 
     def emit(self, b: Builder, x: View, out: View, name: str, groups: int = 1, own: bool = False) -> None:
         """Normalise each of `groups` equal parts of x, with tensor `name`.weight where there are weights; own: a row of it for each part."""
+        assert not (self.bare and own), "a norm without weights has none of a group's own"
         shape = (groups, x.width // groups) if own else (x.width // groups,)
         weight = None if self.bare else b.weight(f"{name}.weight", *shape)
         bias = b.optional(f"{name}.bias", *shape) if self.kind == "layer" and not self.bare else None
