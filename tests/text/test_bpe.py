@@ -5,7 +5,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vocabularies import CONTROL, bpe
+from vocabularies import GEMMA4, bpe
 
 from edgerun.errors import TokenizerError
 from edgerun.text.tokenizer import Tokenizer, tokenizer_from
@@ -87,16 +87,6 @@ def test_merges_are_optional_for_kimi_only() -> None:
     assert texts(tokenizer_from(bpe(pre="kimi-k2", merges=None)), "hello") == list("hello")
     with pytest.raises(TokenizerError, match="merges is missing"):
         tokenizer_from(bpe(merges=None))
-
-
-GEMMA4 = {
-    "model": "gemma4",
-    "pre": None,
-    "tokens": ["<pad>", "<eos>", "<bos>", *(f"<0x{byte:02X}>" for byte in range(256)), "a", "b", "▁", "▁a", "\n", "\n\n", "a▁"],
-    "token_type": [CONTROL] * 3 + [6] * 256 + [1] * 7,
-    "merges": ["▁ a", "a ▁"],
-    "bos_token_id": 2,
-}
 
 
 def test_gemma4_merges_characters_and_has_byte_tokens() -> None:

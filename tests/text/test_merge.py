@@ -40,3 +40,17 @@ def test_a_long_run_takes_linear_time() -> None:
         began = time.process_time()
         assert "".join(merge(list(text), ranks.get, " ")) == text
         assert time.process_time() - began < 2
+
+
+@given(st.text("abc", max_size=60), tables)
+def test_work_grows_with_the_text_only(text: str, ranks: dict[str, int]) -> None:
+    """Each neighbourhood is looked up once at first, and two after each merge."""
+    looked_up = 0
+
+    def rank(pair: str, default: int) -> int:
+        nonlocal looked_up
+        looked_up += 1
+        return ranks.get(pair, default)
+
+    parts = merge(list(text), rank, " ")
+    assert looked_up <= max(0, len(text) - 1) + 2 * (len(text) - len(parts))

@@ -29,6 +29,23 @@ def test_words_are_those_of_llama_cpp(kind: str) -> None:
         assert words(NAMES[kind], text) == expected
 
 
+@pytest.mark.parametrize("kind", sorted(GOLDEN["types"]))
+def test_strict_words_are_those_of_the_models_own_patterns(kind: str) -> None:
+    """Where these differ from llama.cpp's; but for characters whose class is another in another version of Unicode."""
+    known = family(NAMES[kind])[0]
+    split = splitter(known.trained or known.steps, strict=True)
+    facts = GOLDEN["types"][kind]
+    for at, text in enumerate(GOLDEN["texts"]):
+        if at not in GOLDEN["unicode_version_sensitive"]:
+            lengths = facts.get("reference_splits", {}).get(str(at), facts["splits"][at])
+            assert [len(word) for word in split(text)] == [length for length in lengths if length], ascii(text)
+
+
+def test_a_mark_before_capitals_is_a_word() -> None:
+    assert words("granite-embed-multi-97m", "\u0301AB") == ["\u0301", "AB"]
+    assert words("granite-embed-multi-97m", "!AB\u0301c") == ["!AB\u0301c"]
+
+
 @pytest.mark.parametrize("name", sorted(GOLDEN["names"]))
 def test_flags_are_those_of_llama_cpp(name: str) -> None:
     known, warning = family(name)
@@ -56,9 +73,10 @@ def test_an_unknown_name_gets_the_default_and_a_warning(name: str, part: str) ->
     assert warning.isprintable()
 
 
+@pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("chosen", FAMILIES, ids=lambda each: each.names.split()[0])
-def test_words_join_to_the_text(chosen: Family) -> None:
-    split = splitter(chosen.steps)
+def test_words_join_to_the_text(chosen: Family, strict: bool) -> None:
+    split = splitter((strict and chosen.trained) or chosen.steps, strict)
 
     @settings(max_examples=25, deadline=None)
     @given(st.text(st.one_of(st.characters(), st.sampled_from(" \n'1a世é\u0301½!")), max_size=60))
@@ -76,4 +94,6 @@ def test_time_is_linear_on_runs(text: str) -> None:
     began = time.process_time()
     for each in FAMILIES:
         splitter(each.steps)(run)
+        if each.trained:
+            splitter(each.trained, strict=True)(run)
     assert time.process_time() - began < 0.2 * len(FAMILIES)

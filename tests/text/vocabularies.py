@@ -22,6 +22,16 @@ def bpe(pairs: tuple[str, ...] = MERGES, specials: dict[str, int] | None = None,
     return {f"tokenizer.ggml.{key}": value for key, value in {**fields, **more}.items() if value is not None}
 
 
+# BPE on characters, for `bpe(**GEMMA4)`.
+GEMMA4 = {
+    "model": "gemma4",
+    "pre": None,
+    "tokens": ["<pad>", "<eos>", "<bos>", *(f"<0x{byte:02X}>" for byte in range(256)), "a", "b", "▁", "▁a", "\n", "\n\n", "a▁"],
+    "token_type": [CONTROL] * 3 + [6] * 256 + [1] * 7,
+    "merges": ["▁ a", "a ▁"],
+    "bos_token_id": 2,
+}
+
 PIECES = {"▁": -3.0, "a": -4.0, "b": -4.5, "c": -5.0, "ab": -1.0, "bc": -0.5, "abc": -2.0}
 PIECES |= {"▁a": -2.5, "▁ab": -1.5, "▁▁": -6.0, "é": -7.0}
 
