@@ -121,6 +121,16 @@ class Rope(Op):
 
 
 @dataclass(frozen=True)
+class Temper(Op):
+    """x *= 1 + beta * ln(1 + floor((position + offset) / length)): sharper attention far beyond `length` (arXiv:2501.19399)."""
+
+    x: View
+    beta: float
+    length: int
+    offset: int = 0
+
+
+@dataclass(frozen=True)
 class Store(Op):
     """Write keys and values of each row into the memory of cache `cache` at the row's position."""
 
@@ -264,17 +274,6 @@ class Scale(Op):
     x: View
     out: View
     factor: float
-
-
-@dataclass(frozen=True)
-class Temper(Op):
-    """out = x * (1 + scale * ln(1 + floor((position + offset) / length))): sharper attention further on (arXiv:2501.19399)."""
-
-    x: View
-    out: View
-    scale: float
-    length: int
-    offset: int = 0
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ def _attention(h: Hyperparameters) -> LatentAttention:
     key, value = h.count("attention.key_length_mla", heads.key), h.count("attention.value_length_mla", heads.value)
     if rope.width >= key:
         raise h.wrong("rope.dimension_count", rope.width, f"less than the width of a key, {key}, is needed")
-    growth, log_multiplier = 1.0, h.optional("rope.scaling.yarn_log_multiplier")
+    growth, log_multiplier = 1.0, h.number("rope.scaling.yarn_log_multiplier", 0.0, most=100.0)
     if log_multiplier and isinstance(rope.scaling, YarnScaling):   # all scores grow with the length, instead of cos and sin
         growth = 1 + log_multiplier * math.log(rope.scaling.factor)
         rope = replace(rope, scaling=replace(rope.scaling, attention=1.0))
     inner = Norm("rms", 1e-6)   # the checkpoints' code knows no other eps there
     rank, q_rank = h.count("attention.kv_lora_rank"), h.count("attention.q_lora_rank", 0, least=0) or None
-    return LatentAttention(heads.queries, rank, key - rope.width, value, rope, inner, growth**2 / math.sqrt(key), q_rank, h.temper())
+    return LatentAttention(heads.queries, rank, key - rope.width, value, rope, inner, growth**2 / math.sqrt(key), q_rank, h.temperature())

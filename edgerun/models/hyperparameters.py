@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
-from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, Routing, Temper, YarnScaling
+from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, Routing, Temperature, YarnScaling
 from edgerun.models.spec import Spec
 
 MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
@@ -160,10 +160,10 @@ class Hyperparameters:
         self._consumed |= {name for name in self._shapes if name.startswith("blk.") and name.split(".")[1] in behind}
         return n
 
-    def temper(self) -> Temper | None:
+    def temperature(self) -> Temperature | None:
         """How queries grow with their position, None where they do not."""
-        scale = self.optional("attention.temperature_scale")
-        return Temper(scale, self.count("attention.temperature_length", most=MAX_CONTEXT)) if scale else None
+        beta = self.number("attention.temperature_scale", 0.0, most=1e3)
+        return Temperature(beta, self.count("attention.temperature_length", most=MAX_CONTEXT)) if beta else None
 
     def rope(self, pairing: Pairing) -> Rope:
         """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgerun.models.components import Attention, Experts, FeedForward, Head, Layer, Norm, QKNorm, Temper
+from edgerun.models.components import Attention, Experts, FeedForward, Head, Layer, Norm, QKNorm, Temperature
 from edgerun.models.hyperparameters import MAX_CONTEXT, Hyperparameters
 from edgerun.models.spec import Spec
 
@@ -17,10 +17,10 @@ def spec(h: Hyperparameters) -> Spec:
     """Pre-norm decoder with SwiGLU; every `interleave_moe_layer_step`th layer has experts."""
     norm, chunk = Norm("rms", h.eps()), h.count("attention.sliding_window", 8192, least=0, most=MAX_CONTEXT)
     # Only the model with 128 experts does without this norm. It comes after the rope, which changes no length: before is the same.
-    qk_norm = None if h.get("expert_count") == 128 else QKNorm(replace(norm, bare=True))
+    qk_norm = None if h.count("expert_count", 0, least=0) == 128 else QKNorm(replace(norm, bare=True))
     near = Attention(h.heads(), h.rope("neighbours"), qk_norm, chunk=chunk if 0 < chunk < h.context else None)
     length = h.count("attention.temperature_length", 8192, most=MAX_CONTEXT)
-    far = Attention(h.heads(), temper=Temper(h.positive("attention.temperature_scale", 0.1), length, offset=1))
+    far = Attention(h.heads(), temperature=Temperature(h.number("attention.temperature_scale", 0.1, most=1e3), length, offset=1))
     plain, step = FeedForward(h.count("feed_forward_length"), "silu"), h.count("interleave_moe_layer_step", least=0)
     experts = _experts(h) if step else plain
     layers = [

@@ -143,7 +143,7 @@ def head_linears(formats: list[str]) -> list[Case]:
 
 
 def slices() -> list[Case]:
-    """Copies of slices of odd widths, some of the same one; factors by position."""
+    """Copies of slices of odd widths, some of the same one."""
     cases = []
     for width in (5, 16, 37):
         x, out = X("x", 0, 2 * 48), X(OUT, 0, 3 * 48)
@@ -152,8 +152,6 @@ def slices() -> list[Case]:
             ops.Copy(ops.Slices(x.part(1, 3), 4, 0), out.part(96, 48).slices(4, 3, 2)),
         ]
         cases.append(Case(f"copy-{width}", 96, steps, 144))
-    for width in (64, 37):
-        cases.append(Case(f"temper-{width}", width, [ops.Temper(X("x", 0, width), X(OUT, 0, width), 0.1, 8, 1)], width))
     return cases
 
 
@@ -267,6 +265,16 @@ def maps() -> list[Case]:
     return cases
 
 
+def tempered() -> list[Case]:
+    """A view with others beside it, in place."""
+    cases = []
+    for offset in (0, 1):
+        steps: list[ops.Op] = [ops.Temper(X("x", 3, 25), 0.7, 8, offset), ops.Scale(X("x", 0, 40), X(OUT, 0, 40), 1.0)]
+        cases.append(Case(f"temper-{offset}", 40, steps, 40))
+    return cases
+
+
 def float_cases() -> list[Case]:
     """Everything but the integer products."""
-    return norms() + linears(["F32", "F16", "BF16"]) + ropes() + attentions() + maps() + routes() + experts(["F32", "F16", "BF16"]) + head_linears(["F32", "F16"]) + slices()
+    every = norms() + linears(["F32", "F16", "BF16"]) + ropes() + tempered() + attentions() + maps() + routes() + experts(["F32", "F16", "BF16"])
+    return every + head_linears(["F32", "F16"]) + slices()

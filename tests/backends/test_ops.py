@@ -23,8 +23,8 @@ from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
 
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
-PRODUCTS = [*linears(CODED), *wide_linears(), *head_linears(CODED)]
 STACKS = ["MXFP4", "Q4_0", "Q4_K", "Q6_K", "Q8_0"]   # one for each way to scale: the rest is that of products
+PRODUCTS = [*linears(CODED), *wide_linears(), *head_linears(STACKS)]
 EXACT = {"numerics": "exact", "kv": "f32"}
 TURNS = 2   # runs of one executor, each with pages of its own
 

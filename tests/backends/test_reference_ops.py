@@ -146,11 +146,6 @@ def test_copy_moves_slices_and_repeats_one() -> None:
     assert run([ops.Copy(ops.Slices(X.part(2, 1), 2, 0), Y.slices(2, 1))], ROWS).tolist() == [[3, 0, 3, 0], [-1, 0, -1, 0]]
 
 
-def test_temper_grows_with_the_position() -> None:
-    got = run([ops.Temper(X, Y, 0.5, 4, offset=1)], [[1.0, 2, 3, 4]] * 3, positions=[0, 3, 100])
-    np.testing.assert_allclose(got[:, 0], [1, 1 + 0.5 * math.log(2), 1 + 0.5 * math.log(26)], rtol=1e-6)
-
-
 def test_select_keeps_the_rows_asked_for() -> None:
     assert run([ops.Select(X, Y)], [*ROWS, [9.0, 9, 9, 9]], outputs=[0, 2]).tolist() == [ROWS[0], [9, 9, 9, 9]]
     assert run([ops.Select(X, X), ops.Add(X, X, Y)], ROWS, outputs=[1]).tolist() == [[1, 0, -2, 4]]
@@ -276,3 +271,10 @@ def test_slots_are_weighed_and_mixed() -> None:
     y = View("y", 0, 2)
     assert run([ops.Mix(x, y, choice, x.part(0, 2))], rows, widths={"y": 2}).tolist() == [[1.25 + 1, 2 + 2]]
     assert run([ops.Mix(x, y, None)], rows, widths={"y": 2}).tolist() == [[4, 6]]
+
+
+def test_temper_grows_at_multiples_of_the_length() -> None:
+    rows = [[1.0, 2.0, 3.0, 4.0]] * 4
+    got = run([ops.Temper(X, 0.5, 8), ops.Scale(X, Y, 1.0)], rows, positions=[0, 7, 8, 23])
+    np.testing.assert_allclose(got[:, 0], [1, 1, 1 + 0.5 * math.log(2), 1 + 0.5 * math.log(3)], rtol=1e-6)
+    assert run([ops.Temper(X, 0.5, 8, 1), ops.Scale(X, Y, 1.0)], rows[:2], positions=[6, 7])[1, 0] == pytest.approx(1 + 0.5 * math.log(2))

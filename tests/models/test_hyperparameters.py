@@ -12,7 +12,7 @@ from oracle_case import load
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.lower import lower
 from edgerun.models import spec_from
-from edgerun.models.components import Alibi, LinearScaling, Routing, YarnScaling
+from edgerun.models.components import Alibi, LinearScaling, Routing, Temperature, YarnScaling
 
 LLAMA = load("llama")
 GEMMA3 = load("gemma3")
@@ -68,6 +68,47 @@ def test_nonsense_is_one_line_that_names_the_key(key: str, value: object) -> Non
 def test_widths_that_disagree_with_the_tensors_are_refused_by_lowering(key: str, value: int) -> None:
     with pytest.raises(ModelError, match=r"tensor 'blk\.0\..*' has shape \[.*\] where .* call for \["):
         lower(spec_with(**{key: value}), LLAMA.shapes)
+
+
+LATENT = [
+    ("deepseek2-v3", "rope__dimension_count", 20), ("deepseek2-v3", "rope__dimension_count", 0), ("deepseek2-v3", "attention__kv_lora_rank", None),
+    ("deepseek2-v3", "attention__kv_lora_rank", -1), ("deepseek2-v3", "attention__q_lora_rank", 2**40), ("deepseek2-v3", "attention__key_length_mla", [20]),
+    ("deepseek2-v3", "attention__key_length_mla", 4), ("deepseek2-v3", "rope__scaling__yarn_log_multiplier", math.nan),
+    ("deepseek2-v3", "rope__scaling__yarn_log_multiplier", 1e30), ("deepseek2-v3", "leading_dense_block_count", -1),
+    ("deepseek2-v3", "attention__temperature_scale", -0.1), ("deepseek2-v3", "attention__temperature_scale", math.inf),
+    ("deepseek2-flash", "nextn_predict_layers", 3), ("deepseek2-flash", "nextn_predict_layers", -1), ("deepseek2-flash", "nextn_predict_layers", 2**31),
+    ("llama4", "attention__sliding_window", -8), ("llama4", "attention__sliding_window", math.nan), ("llama4", "attention__temperature_length", 0),
+    ("llama4", "interleave_moe_layer_step", -1), ("llama4", "interleave_moe_layer_step", None), ("llama4", "expert_count", [128]),
+    ("glm4moe", "expert_feed_forward_length", None), ("gpt-oss-ramp", "attention__sliding_window", "16"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key", "value"), LATENT, ids=lambda value: ascii(value)[:40])
+def test_nonsense_about_later_families_names_the_key(name: str, key: str, value: object) -> None:
+    with pytest.raises(ModelError) as caught:
+        spec_with(load(name), **{key: value})
+    # A rope as wide as the key names itself, whichever of the two was changed.
+    assert key.replace("__", ".") in str(caught.value) or (key, "rope.dimension_count" in str(caught.value)) == ("attention__key_length_mla", True)
+
+
+def test_queries_of_deepseek_files_may_grow_with_their_position() -> None:
+    spec = spec_with(load("deepseek2-v3"), attention__temperature_scale=0.1, attention__temperature_length=8192)
+    assert spec.layers[0].attention.temperature == Temperature(0.1, 8192)
+    with pytest.raises(ModelError, match="temperature_length"):
+        spec_with(load("deepseek2-v3"), attention__temperature_scale=0.1)
+
+
+def test_a_window_of_0_gives_llama4_rope_and_all_positions_everywhere() -> None:
+    spec = spec_with(load("llama4"), attention__sliding_window=0)
+    assert len({layer.attention for layer in spec.layers}) == 1
+    assert spec.layers[3].attention.rope
+    assert spec.layers[3].attention.chunk is None
+
+
+def test_llama4_without_a_window_has_chunks_of_8192_where_that_hides_something() -> None:
+    near = spec_with(load("llama4"), attention__sliding_window=None).layers[0].attention
+    far = spec_with(load("llama4"), attention__sliding_window=None, context_length=10_000).layers[0].attention
+    assert (near.chunk, far.chunk) == (None, 8192)
 
 
 def test_an_unknown_architecture_names_the_nearest() -> None:

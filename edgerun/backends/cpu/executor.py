@@ -48,8 +48,8 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
     rooms = {key: sizes for op in program.ops if isinstance(op, ops.Experts) for key, sizes in expert_rooms(op, tensors, max_rows, exact).items()}
     total += sum(aligned(size) for sizes in rooms.values() for size in sizes)
     turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
-    tempers = {(op.scale, op.length, op.offset) for op in program.ops if isinstance(op, ops.Temper)}
-    return total + sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns) + len(tempers) * aligned(4 * max_rows)
+    total += sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
+    return total + aligned(4 * max_rows) * len({(op.beta, op.length, op.offset) for op in program.ops if isinstance(op, ops.Temper)})
 
 
 def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
@@ -147,6 +147,7 @@ class CpuExecutor:
         self._count(n, m, tiles)
         self._embed(batch.tokens, batch.positions)
         self._turn(batch.positions)
+        self._temper(batch.positions)
         self._pool.step()
         return self._phases.logits[:m, : self.n_vocab]
 
@@ -188,10 +189,8 @@ class CpuExecutor:
                 out[: len(tokens)] += _rows(places, positions)
 
     def _turn(self, positions: np.ndarray) -> None:
-        """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them, and of tempers."""
+        """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them."""
         n = len(positions)
-        for (scale, length, offset), factors in self._phases.temper.items():
-            factors[:n, 0] = 1 + scale * np.log1p((positions.astype(np.int64) + offset) // length)
         for (frequencies, pairing, magnitude), table in self._phases.rope.items():
             angles = positions[:, None].astype(np.float64) * np.array(frequencies)
             cos, sin = magnitude * np.cos(angles), magnitude * np.sin(angles)
@@ -201,6 +200,11 @@ class CpuExecutor:
             else:
                 table[:n, :half] = np.repeat(cos, 2, 1)
                 table[:n, half::2], table[:n, half + 1 :: 2] = -sin, sin
+
+    def _temper(self, positions: np.ndarray) -> None:
+        """Fill the tables of factors, one for each row, as `row.temper` reads them."""
+        for (beta, length, offset), table in self._phases.temper.items():
+            table[: len(positions), 0] = 1 + beta * np.log1p((positions.astype(np.int64) + offset) // length)
 
     def close(self) -> None:
         """See `Executor.close`."""

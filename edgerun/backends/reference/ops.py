@@ -54,6 +54,12 @@ def rope(op: ops.Rope, step: Step) -> None:
     step.put(op.x, x)
 
 
+def temper(op: ops.Temper, step: Step) -> None:
+    """Grow with the logarithm of how many times `length` the position is."""
+    times = np.floor((step.positions + op.offset) / op.length)
+    step.put(op.x, step.get(op.x) * (1 + op.beta * np.log1p(times))[:, None])
+
+
 def activation(kind: ops.Activation, x: np.ndarray) -> np.ndarray:
     """The activation function `kind` of every value."""
     match kind:
@@ -101,12 +107,6 @@ def add(op: ops.Add, step: Step) -> None:
 def scale(op: ops.Scale, step: Step) -> None:
     """Multiply by a number."""
     step.put(op.out, step.get(op.x) * op.factor)
-
-
-def temper(op: ops.Temper, step: Step) -> None:
-    """Multiply by what grows with the logarithm of the position."""
-    grown = 1 + op.scale * np.log1p((step.positions + op.offset) // op.length)
-    step.put(op.out, step.get(op.x) * grown[:, None])
 
 
 def clamp(op: ops.Clamp, step: Step) -> None:

@@ -5,7 +5,7 @@ Every default is neutral: a component that is not named is not there.
 """
 
 from edgerun.models.components.alibi import Alibi
-from edgerun.models.components.attention import Attention, Heads, QKNorm
+from edgerun.models.components.attention import Attention, Heads, QKNorm, Temperature
 from edgerun.models.components.embedding import Embedding
 from edgerun.models.components.experts import Clamp, Experts, Routing
 from edgerun.models.components.feed_forward import FeedForward
@@ -14,9 +14,8 @@ from edgerun.models.components.latent_attention import LatentAttention
 from edgerun.models.components.layer import Layer, Part
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
-from edgerun.models.components.temper import Temper
 
 __all__ = [
     "Alibi", "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "LatentAttention", "Layer", "LinearScaling", "Norm",
-    "Pairing", "Part", "QKNorm", "Rope", "Routing", "Temper", "YarnScaling",
+    "Pairing", "Part", "QKNorm", "Rope", "Routing", "Temperature", "YarnScaling",
 ]  # fmt: skip

@@ -13,7 +13,6 @@ from edgerun.graph.program import Cache
 from edgerun.models.components.alibi import Alibi
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import Rope
-from edgerun.models.components.temper import Temper
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,25 @@ class QKNorm:
 
 
 @dataclass(frozen=True)
+class Temperature:
+    """Factor of the queries that grows with their position, as in `ops.Temper`."""
+
+    beta: float
+    length: int
+    offset: int = 0
+
+    def emit(self, b: Builder, q: View) -> None:
+        """Multiply the queries in place."""
+        b.add(ops.Temper(q, self.beta, self.length, self.offset))
+
+
+@dataclass(frozen=True)
 class Attention:
     """Causal attention with grouped key/value heads (arXiv:2305.13245).
 
     scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores. sinks: whether each
     head has a logit that takes its share and carries no value (arXiv:2309.17453). chunk: positions are seen only within the same
-    chunk of so many. temper: of queries. alibi: what distance takes off the scores. clamp: q, k and v are cut off at +-clamp when
+    chunk of so many. temperature: of queries. alibi: what distance takes off the scores. clamp: q, k and v are cut off at +-clamp when
     they are made.
     """
 
@@ -59,7 +71,7 @@ class Attention:
     softcap: float | None = None
     sinks: bool = False
     chunk: int | None = None
-    temper: Temper | None = None
+    temperature: Temperature | None = None
     alibi: Alibi | None = None
     clamp: float | None = None
 
@@ -85,8 +97,8 @@ class Attention:
         if self.rope:
             # Queries and keys lie side by side and turn alike: one op.
             self.rope.emit(b, qkv.part(0, q_width + k_width), n.queries + n.kv)
-        if self.temper:
-            self.temper.emit(b, q)
+        if self.temperature:
+            self.temperature.emit(b, q)
         cache = b.cache(self.cache())
         b.add(ops.Store(k, v, cache))
         att = b.buffer("att", n.queries * n.value)

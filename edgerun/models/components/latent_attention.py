@@ -8,9 +8,9 @@ from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View
 from edgerun.graph.program import Cache
+from edgerun.models.components.attention import Temperature
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.rope import Rope
-from edgerun.models.components.temper import Temper
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LatentAttention:
     norm: Norm
     scale: float
     q_rank: int | None = None
-    temper: Temper | None = None
+    temperature: Temperature | None = None
 
     def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
         """Write the projected attention over x, plus residual, to out."""
@@ -85,8 +85,8 @@ class LatentAttention:
     def _attend(self, b: Builder, qk: View, queries: View, keys: View, values: View, out: View, kv_heads: int) -> None:
         """Turn queries and keys, which lie side by side with the turned columns first; remember keys and values; attend."""
         self.rope.emit(b, qk, self.heads + kv_heads)
-        if self.temper:
-            self.temper.emit(b, queries)
+        if self.temperature:
+            self.temperature.emit(b, queries)
         cache = b.cache(Cache(kv_heads, keys.width // kv_heads, values.width // kv_heads))
         b.add(ops.Store(keys, values, cache))
         b.add(ops.Attention(queries, out, cache, self.heads, self.scale))

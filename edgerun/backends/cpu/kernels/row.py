@@ -209,6 +209,25 @@ def rope(pairing: str) -> Callable[[int, int], None]:
     return kernel
 
 
+# --- temper: x, stride, width, table [row] ------------------------------------------------------------------------------------
+
+
+def temper(_: str) -> Callable[[int, int], None]:
+    """Multiply the row by its factor."""
+    edge = S.scratch(64)
+
+    def kernel(args: int, row: int) -> None:
+        x, n, room = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2), edge()
+        factor = S.splat(S.peek_f32(S.word(args, 3) + 4 * row))
+        whole = n // 16 * 16
+        for i in range(0, whole, 16):
+            S.store_f32(x + 4 * i, S.mul(S.load_f32(x + 4 * i), factor))
+        if whole < n:
+            store_some(x + 4 * whole, n - whole, S.mul(load_some(x + 4 * whole, n - whole, room), factor), room)
+
+    return kernel
+
+
 # --- elementwise: x, stride, y, stride, out, stride, width, factor ------------------------------------------------------------
 
 
@@ -346,7 +365,7 @@ def select(_: str) -> Callable[[int, int], None]:
 
 
 _BUILDERS: dict[str, Callable[[str], Callable]] = {
-    "norm": norm, "quantize": quantize, "rope": rope, "select": select, "spread": spread, "clamped": clamped,
+    "norm": norm, "quantize": quantize, "rope": rope, "temper": temper, "select": select, "spread": spread, "clamped": clamped,
     "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
 }   # fmt: skip
 

@@ -33,6 +33,14 @@ def rope(p: Phases, op: ops.Rope) -> None:
     p.row(f"row-rope-{op.pairing}", op.x, *p.at(op.x), op.heads, width, len(op.frequencies), p.rope[key].ctypes.data)
 
 
+def temper(p: Phases, op: ops.Temper) -> None:
+    """Multiply by the factor of the row, from a table that a step fills once for each kind of temperature."""
+    key = (op.beta, op.length, op.offset)
+    if key not in p.temper:
+        p.temper[key] = p.scratch.floats(p.max_rows, 1)
+    p.row("row-temper", op.x, *p.at(op.x), op.x.width, p.temper[key].ctypes.data)
+
+
 def gate(p: Phases, op: ops.Gate) -> None:
     """Activate and multiply."""
     if op.gate.width < op.up.width:
@@ -59,14 +67,6 @@ def add(p: Phases, op: ops.Add) -> None:
 def scale(p: Phases, op: ops.Scale) -> None:
     """Multiply by a number."""
     _map(p, "scale", op.x, op.x, op.out, op.factor)
-
-
-def temper(p: Phases, op: ops.Temper) -> None:
-    """Multiply by a factor of the row, which a step looks up once for each kind of tempering."""
-    key = (op.scale, op.length, op.offset)
-    if key not in p.temper:
-        p.temper[key] = p.scratch.floats(p.max_rows, 1)
-    p.row("temper", op.out, *p.at(op.x), *p.at(op.out), op.out.width, p.temper[key].ctypes.data)
 
 
 def copy(p: Phases, op: ops.Copy) -> None:
