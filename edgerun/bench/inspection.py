@@ -128,7 +128,7 @@ def model(llm: LLM, ceilings: Ceilings, say: Callable[[int, int], None] = lambda
         "context": llm.context,
         "memory": llm.plan.total,
         "threads": llm.threads.count,
-        "weight_bytes_per_token": work.weights,
+        "weight_bytes_per_token": round(work.read(1)),
         "kv_bytes_per_position": sum(size for size, _ in work.memory),
         "macs_per_token": work.macs(Case(0, 1)),
         "decode_limit": "reading memory" if reading < multiplying else "multiplying",
@@ -137,7 +137,7 @@ def model(llm: LLM, ceilings: Ceilings, say: Callable[[int, int], None] = lambda
         "prefill_limit": "multiplying" if ceilings.macs / work.macs(prefill) < ceilings.read / work.nbytes(prefill, executor.max_rows) else "reading memory",
         "prefill_predicted": prefill.tokens * min(ceilings.macs / work.macs(prefill), ceilings.read / work.nbytes(prefill, executor.max_rows)),
         "prefill_measured": prefilled,
-        "in_cache": work.weights <= last_level_cache(),
+        "in_cache": llm.plan.weights <= last_level_cache(),
     }
 
 

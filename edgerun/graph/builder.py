@@ -71,7 +71,7 @@ class Builder:
         """Append one Experts over stacks (name, rows) of `count` matrices, with the biases that the file has. x: `cols` wide, or slots of that."""
         weights = tuple(self.weight(f"{name}.weight", count, rows, cols) for name, rows in parts)
         biases = tuple(self.optional(f"{name}.bias", count, rows) for name, rows in parts)
-        op = Experts(x, choice, out, weights, biases)
+        op = Experts(x, choice, out, count, cols, weights, biases)
         assert op.used * sum(rows for _, rows in parts) == out.width, (parts, out)
         self.add(op)
 

@@ -2,7 +2,7 @@
 
 Blocks share buffers by name, so scratch stays as small as one block: x is the residual stream, h the normalised rows,
 t what a post norm works on, qkv and att belong to attention (low, q, kv, qk, v and o where it is latent), gu and act to the
-feed-forward.
+feed-forward; router, choice, expert_gu, expert_act and slots to one of experts.
 """
 
 from __future__ import annotations

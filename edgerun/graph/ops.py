@@ -214,13 +214,15 @@ class Route(Op):
 class Experts(Op):
     """out = for each W of `weights`, for each slot j of the row: W[id_j] x_j + b[id_j], one after another.
 
-    W: [n, rows, cols], b: [n, rows]. The ids are those of `choice`, a view that `Route` filled. x is as wide as one slot, cols, and then
-    shared by all of them, or holds `used` slots.
+    W: [count, rows, cols], b: [count, rows]. The ids are those of `choice`, a view that `Route` filled. x is `cols` wide, and then shared by
+    all slots, or holds one of such a width for each.
     """
 
     x: View
     choice: View
     out: View
+    count: int
+    cols: int
     weights: tuple[str, ...]
     biases: tuple[str | None, ...]
 

@@ -227,8 +227,8 @@ def experts(formats: list[str]) -> list[Case]:
         both = X("both", 0, USED * (40 + cols))
         steps: list[ops.Op] = [
             ops.Route(logits, choice, USED, "softmax", 0.0),
-            ops.Experts(x, choice, both, ("w", "v"), ("b", None)),
-            ops.Experts(both.part(USED * 40, USED * cols), choice, X("slots", 0, USED * 24), ("u",), ("c",)),
+            ops.Experts(x, choice, both, COUNT, cols, ("w", "v"), ("b", None)),
+            ops.Experts(both.part(USED * 40, USED * cols), choice, X("slots", 0, USED * 24), COUNT, cols, ("u",), ("c",)),
             ops.Weigh(both.part(0, USED * 40), choice, X(OUT, 0, USED * 40)),
             ops.Mix(X("slots", 0, USED * 24), X(OUT, USED * 40, 24), choice, X("x", 0, 24)),
             ops.Mix(X("slots", 0, USED * 24), X(OUT, USED * 40 + 24, 24), None),

@@ -170,7 +170,7 @@ def test_integer_experts(case: Case, start: Callable[..., Executor]) -> None:
     assert isinstance(route, ops.Route)
     assert isinstance(op, ops.Experts)
     out = View("logits", 2 * USED, USED * 40)
-    alone = Case("experts", case.width, [route, ops.Experts(op.x, op.choice, out, ("w",), ("b",)), ops.Scale(op.choice, View("logits", 0, 2 * USED), 1.0)], 2 * USED + out.width)
+    alone = Case("experts", case.width, [route, ops.Experts(op.x, op.choice, out, COUNT, op.cols, ("w",), ("b",)), ops.Scale(op.choice, View("logits", 0, 2 * USED), 1.0)], 2 * USED + out.width)
     alone.tensors, alone.buffers = {"w": stack, "b": bias}, case.buffers
     values, size = bias.data.view(np.float32).reshape(COUNT, 40), stack.data.size // COUNT
     matrices = {f"w{i}": replace(stack, name=f"w{i}", shape=stack.shape[1:], data=stack.data.reshape(COUNT, 40, -1)[i]) for i in range(COUNT)}

@@ -256,11 +256,11 @@ CHOICE = [[2.0, 0, 0.5, 0.25]]   # experts 2 and 0 with these weights
 
 def test_experts_share_their_input_or_have_each_their_own() -> None:
     rows = [CHOICE[0] + [1.0, 2.0, 3.0, 4.0]]
-    shared = ops.Experts(View("x", 4, 2), View("x", 0, 4), View("y", 0, 8), ("w", "w"), ("b", None))
+    shared = ops.Experts(View("x", 4, 2), View("x", 0, 4), View("y", 0, 8), 3, 2, ("w", "w"), ("b", None))
     got = run([shared], rows, widths={"y": 8}, weights={"w": W, "b": [[1, 2], [3, 4], [5, 6]]})
     want = [W[2] @ [1, 2] + [5, 6], W[0] @ [1, 2] + [1, 2], W[2] @ [1, 2], W[0] @ [1, 2]]
     np.testing.assert_allclose(got[0], np.concatenate(want))
-    own = ops.Experts(View("x", 4, 4), View("x", 0, 4), View("y", 0, 4), ("w",), (None,))
+    own = ops.Experts(View("x", 4, 4), View("x", 0, 4), View("y", 0, 4), 3, 2, ("w",), (None,))
     np.testing.assert_allclose(run([own], rows, widths={"y": 4}, weights={"w": W})[0], np.concatenate([W[2] @ [1, 2], W[0] @ [3, 4]]))
 
 

@@ -73,6 +73,32 @@ def test_exact_weights_are_float32(linked: Linked, fmt: str, rows: int) -> None:
     np.testing.assert_array_equal(packed(filled([w], True, 2, None, linked)), want)
 
 
+@pytest.mark.parametrize("native", [True, False], ids=["native", "numpy"])
+@pytest.mark.parametrize("slices", [1, 1 << 30], ids=["small slices", "one slice"])
+@pytest.mark.parametrize("rows", [1, 16, 40])
+@pytest.mark.parametrize("fmt", ["F16", "Q4_K", "Q8_0", "IQ2_S"])
+def test_a_stack_is_its_matrices_one_behind_the_other(
+    monkeypatch: pytest.MonkeyPatch, linked: Linked, fmt: str, rows: int, slices: int, native: bool
+) -> None:
+    monkeypatch.setattr(module, "SLICE", slices)
+    w = tensor("w", np.random.default_rng(rows).standard_normal((5, rows, 256)), fmt)
+    weights = filled([w], False, 3, None, linked if native else None)
+    stack = weights.matrices["w"]
+    assert (stack.count, stack.rows, stack.cols, stack.kernel) == (5, rows, 256, kernel_of(w, False))
+    assert matrix_bytes(w, False) == -(-5 * stack.nbytes // 64) * 64
+    for i in range(5):
+        alone = MemoryTensor("w", (rows, 256), w.type, w.data[i * rows : (i + 1) * rows])
+        want = packed(filled([alone], False, 1))
+        got = np.frombuffer(ctypes.string_at(stack.address + i * stack.nbytes, stack.nbytes), np.uint8)
+        np.testing.assert_array_equal(got, want.reshape(-1))
+
+
+def test_a_vector_is_a_matrix_of_one_row() -> None:
+    w = tensor("w", np.arange(64, dtype=np.float32))
+    m = filled([w], False, 1).matrices["w"]
+    assert (m.count, m.rows, m.cols) == (1, 1, 64)
+
+
 def test_matrices_lie_apart_and_aligned() -> None:
     tensors = [matrix(5, 32, "Q4_0", "a"), matrix(33, 32, "Q8_0", "b"), matrix(1, 5, "F16", "c")]
     weights = Weights(tensors, False)

@@ -8,9 +8,13 @@ from itertools import count
 import numpy as np
 import pytest
 
-from edgerun.backends.executor import PAGE, Batch
+from edgerun.backends.executor import PAGE, Batch, MemoryPlan
 from edgerun.bench.grammar import Case
 from edgerun.bench.runner import Runner
+from edgerun.bench.work import Work
+from edgerun.graph import ops
+from edgerun.graph.ops import View
+from edgerun.graph.program import Program
 
 
 class Recorder:
@@ -78,3 +82,13 @@ def test_joules_are_those_of_the_run() -> None:
     counter = iter([5.0, 7.0, 7.5, 8.0])
     runs = Runner(Recorder(), 32, joules=lambda: next(counter)).measure(Case(0, 1), 2, warmup=False)
     assert [run.joules for run in runs] == [2.0, 0.5]
+
+
+def test_a_token_reads_the_experts_it_uses() -> None:
+    x, choice, out = View("x", 0, 10), View("choice", 0, 4), View("out", 0, 2 * 30)
+    steps = (ops.Linear(x, View("all", 0, 20), ("w",), (None,)), ops.Experts(x, choice, out, 8, 10, ("a",), (None,)))
+    program = Program(steps, {}, (), frozenset(), 20)
+    work = Work.of(program, MemoryPlan(weights=2 * (200 + 8 * 300), kv=0, scratch=0), 0)
+    assert (work.body, work.head, work.weights, work.stacks) == (200 + 600, 0, 400, ((600.0, 8, 2),))
+    assert [work.read(rows) for rows in (1, 2, 4, 100)] == [400 + 600 * n for n in (2, 4, 8, 8)]
+    assert work.nbytes(Case(3, 2), 2) == sum(400 + 600 * n for n in (4, 2, 2, 2))

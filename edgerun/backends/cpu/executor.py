@@ -18,7 +18,7 @@ from edgerun.backends.cpu.phase import quantized_bytes
 from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, shape_of, vector_bytes
+from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, vector_bytes
 from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor, most_outputs
 from edgerun.errors import Unsupported
 from edgerun.formats import by_id
@@ -61,7 +61,7 @@ def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_row
     widest = max((max(c.key_width, c.value_width) for c in program.caches), default=0)
     if widest > F.MAX_HEAD:
         raise Unsupported(f"the model's attention heads are {widest} wide; the CPU backend computes up to {F.MAX_HEAD}: use the reference backend")
-    most = max((shape_of(tensors[name])[0] for op in program.ops if isinstance(op, ops.Experts) for name in op.weights), default=0)
+    most = max((op.count for op in program.ops if isinstance(op, ops.Experts)), default=0)
     if most > MOST_EXPERTS:
         raise Unsupported(f"the model has {most} experts in a layer; the CPU backend computes up to {MOST_EXPERTS}: use the reference backend")
     return MemoryPlan(

@@ -35,7 +35,7 @@ def experts(op: ops.Experts, step: Step) -> None:
     parts = []
     for name, bias in zip(op.weights, op.biases, strict=True):
         w = step.weight(name)
-        x = np.broadcast_to(step.get(op.x).reshape(step.rows, -1, w.shape[2]), (step.rows, op.used, w.shape[2]))
+        x = np.broadcast_to(step.get(op.x).reshape(step.rows, -1, op.cols), (step.rows, op.used, op.cols))
         y = np.zeros((step.rows, op.used, w.shape[1]))
         for expert in np.unique(ids):
             here = ids == expert

@@ -9,7 +9,7 @@ from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
 from edgerun.backends.cpu.lowering.linear import CHUNK_BYTES
 from edgerun.backends.cpu.phase import Phase, bits, quantized_bytes
-from edgerun.backends.cpu.weights import Matrix, packing_of, shape_of
+from edgerun.backends.cpu.weights import Matrix, packing_of
 from edgerun.backends.executor import Tensor
 from edgerun.graph import ops
 
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 Rooms = dict[tuple[str, ops.View, int], tuple[int, ...]]
 
 
-def _rooms(op: ops.Experts, kinds: Collection[str], count: int, cols: int, max_rows: int) -> Rooms:
+def _rooms(op: ops.Experts, kinds: Collection[str], max_rows: int) -> Rooms:
     """Sizes of the scratch of an op, by a key that ops share: the table of groups, and the gathered inputs in each kind."""
     slots = max_rows * op.used
-    rooms: Rooms = {("groups", op.choice, count): (ENTRY * (1 + count + slots),)}
+    rooms: Rooms = {("groups", op.choice, op.count): (ENTRY * (1 + op.count + slots),)}
     if "code" in kinds:
-        rooms["codes", op.x, op.used] = quantized_bytes(cols, slots, isas.choose())
+        rooms["codes", op.x, op.used] = quantized_bytes(op.cols, slots, isas.choose())
     if any(kind != "code" for kind in kinds):
-        rooms["floats", op.x, op.used] = (4 * cols * slots,)
+        rooms["floats", op.x, op.used] = (4 * op.cols * slots,)
     return rooms
 
 
 def expert_rooms(op: ops.Experts, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> Rooms:
     """The scratch that `experts` will take, for the plan of memory."""
-    count, _, cols = shape_of(tensors[op.weights[0]])
-    return _rooms(op, {packing_of(tensors[name], exact).kind for name in op.weights}, count, cols, max_rows)
+    return _rooms(op, {packing_of(tensors[name], exact).kind for name in op.weights}, max_rows)
 
 
 def route(p: Phases, op: ops.Route) -> None:
@@ -46,19 +45,18 @@ def route(p: Phases, op: ops.Route) -> None:
 def experts(p: Phases, op: ops.Experts) -> None:
     """Group the slots of all rows by expert, unless they are; gather the inputs in that order; multiply."""
     matrices = [p.weights.matrices[name] for name in op.weights]
-    count, cols, kinds = matrices[0].count, matrices[0].cols, {m.packing.kind for m in matrices}
-    rooms = _rooms(op, kinds, count, cols, p.max_rows)
+    rooms = _rooms(op, {m.packing.kind for m in matrices}, p.max_rows)
     p.flush()
     (table,) = p.room(*next(item for item in rooms.items() if item[0][0] == "groups"))
-    pairs = table + ENTRY * (1 + count)
+    pairs = table + ENTRY * (1 + op.count)
     if not p.is_fresh(op.choice):
-        p.phase(Phase("grouping", p.block(*p.at(op.choice), op.used, count, table, p.rows()), fixed=1, on_outputs=p.on_outputs))
+        p.phase(Phase("grouping", p.block(*p.at(op.choice), op.used, op.count, table, p.rows()), fixed=1, on_outputs=p.on_outputs))
     inputs: dict[str, tuple[int, ...]] = {}
     for key, sizes in rooms.items():
         if key[0] != "groups":
             room = p.room(key, sizes)
-            apart = 4 * cols if op.x.width > cols else 0
-            args = p.block(*p.at(op.x), apart, cols, op.used, pairs, table, p.rows(), *room, *[0] * (4 - len(room)))
+            apart = 4 * op.cols if op.x.width > op.cols else 0
+            args = p.block(*p.at(op.x), apart, op.cols, op.used, pairs, table, p.rows(), *room, *[0] * (4 - len(room)))
             p.phase(Phase(f"gather-{key[0]}", args, slots=op.used, share=GATHERED, on_outputs=p.on_outputs))
             inputs[key[0]] = room
     start, links, first = 0, [], 0
@@ -70,7 +68,7 @@ def experts(p: Phases, op: ops.Experts) -> None:
         links.append((first, parts, f"experts-{matrix.kernel.partition('-')[2]}", _product(p, inputs, matrix, bias, out, parts, table, pairs)))
         start, first = start + out.width, first + parts
     kernel, args = p.fan(links)
-    p.phase(Phase(kernel, args, slots=op.used, most=count, turns=first, on_outputs=p.on_outputs))
+    p.phase(Phase(kernel, args, slots=op.used, most=op.count, turns=first, on_outputs=p.on_outputs))
     p.writes(op.out)
 
 
