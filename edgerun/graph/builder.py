@@ -67,10 +67,13 @@ class Builder:
         biases = tuple(self.optional(f"{name}.bias", rows) for name, rows in parts)
         self.add(Linear(x, out, weights, biases, residual))
 
-    def experts(self, x: View, choice: View, out: View, count: int, cols: int, parts: Sequence[tuple[str, int]]) -> None:
-        """Append one Experts over stacks (name, rows) of `count` matrices, with the biases that the file has. x: `cols` wide, or slots of that."""
+    def experts(self, x: View, choice: View, out: View, count: int, cols: int, parts: Sequence[tuple[str, int]], biased: bool = True) -> None:
+        """Append one Experts over stacks (name, rows) of `count` matrices of `cols` columns.
+
+        biased: whether biases of the file are added; else such a file is refused in the end.
+        """
         weights = tuple(self.weight(f"{name}.weight", count, rows, cols) for name, rows in parts)
-        biases = tuple(self.optional(f"{name}.bias", count, rows) for name, rows in parts)
+        biases = tuple(self.optional(f"{name}.bias", count, rows) if biased else None for name, rows in parts)
         op = Experts(x, choice, out, count, cols, weights, biases)
         assert op.used * sum(rows for _, rows in parts) == out.width, (parts, out)
         self.add(op)

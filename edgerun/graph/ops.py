@@ -193,8 +193,8 @@ class Route(Op):
     logits: [n], one per expert. choice: 2 * used columns: the numbers of the experts, best first and the lower one of equals,
     then their weights. Scores are the softmax or the sigmoid of the logits; what is ranked is score + bias (a tensor [n],
     arXiv:2408.15664). groups: experts n/groups at a time; only those of the `groups_used` best groups take part, a group being
-    worth the sum of its `group_best` best experts (arXiv:2405.04434, 2412.19437). normalise: where given, the weights of a row are divided by
-    their sum + normalise. In the end weights are multiplied by `factors` (a tensor [n]) and `scale`.
+    worth the sum of its `group_best` best experts (arXiv:2405.04434, 2412.19437). normalise: where given, the weights of a row
+    are divided by their sum + normalise. In the end weights are multiplied by `factors` (a tensor [n]) and `scale`.
     """
 
     logits: View
@@ -214,8 +214,8 @@ class Route(Op):
 class Experts(Op):
     """out = for each W of `weights`, for each slot j of the row: W[id_j] x_j + b[id_j], one after another.
 
-    W: [count, rows, cols], b: [count, rows]. The ids are those of `choice`, a view that `Route` filled. x is `cols` wide, and then shared by
-    all slots, or holds one of such a width for each.
+    W: [count, rows, cols], b: [count, rows]. The ids are those of `choice`, a view that `Route` filled. x is `cols` wide, and then
+    shared by all slots, or holds one of such a width for each.
     """
 
     x: View

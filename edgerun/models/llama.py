@@ -1,4 +1,5 @@
-"""Llama 1-3 (arXiv:2302.13971, 2307.09288, 2407.21783) and what shares its files: Mistral, SmolLM, TinyLlama, Yi, Mixtral (arXiv:2401.04088).
+"""Llama 1-3 (arXiv:2302.13971, 2307.09288, 2407.21783) and what shares its files: Mistral, Mixtral (arXiv:2401.04088), SmolLM,
+TinyLlama, Yi.
 
 The converter permutes the rows of q and k, so the rope turns neighbours.
 """

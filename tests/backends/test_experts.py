@@ -10,6 +10,7 @@ from suite import MemoryTensor, tensor
 
 from edgerun.backends import reference
 from edgerun.backends.executor import Batch
+from edgerun.errors import ModelError
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.program import Program
@@ -128,3 +129,8 @@ def test_a_shared_expert_is_for_every_row(score: str | None) -> None:
     if score:
         every /= 1 + np.exp(-x @ w["score.weight"].T)
     np.testing.assert_allclose(got, by_hand(x, w, gated) + every + x, rtol=1e-4, atol=1e-5)
+
+
+def test_biases_are_refused_where_weights_multiply_what_experts_are_given() -> None:
+    with pytest.raises(ModelError, match=r"ffn_(gate|up)_exps\.bias"):
+        run(Experts(ROUTING, HIDDEN, weigh="input"), weights(biases=True))

@@ -34,7 +34,8 @@ class Routing:
         logits, choice = b.buffer("router", self.count), b.buffer("choice", 2 * self.used)
         b.linear(x, logits, [(f"{prefix}ffn_gate_inp", self.count)])
         bias, factors = (b.weight(prefix + name, self.count) if name else None for name in (self.bias, self.factors))
-        b.add(ops.Route(logits, choice, self.used, self.gating, self.normalise, bias, self.groups, self.groups_used, self.group_best, factors, self.scale))
+        groups = (self.groups, self.groups_used, self.group_best)
+        b.add(ops.Route(logits, choice, self.used, self.gating, self.normalise, bias, *groups, factors, self.scale))
         return choice
 
 
@@ -72,17 +73,23 @@ class Experts:
         if self.shared:
             self.shared.emit(b, prefix, x, out, residual=out)
 
+    def _stacks(self, b: Builder, prefix: str) -> list[tuple[str, int]]:
+        """Names and rows of the stacks that make what the activation works on."""
+        gate, up, both = (f"{prefix}ffn_{name}_exps" for name in ("gate", "up", "gate_up"))
+        if self.kind == "plain":
+            return [(up, self.width)]
+        return [(both, 2 * self.width)] if b.has(f"{both}.weight") else [(gate, self.width), (up, self.width)]
+
     def _hidden(self, b: Builder, prefix: str, x: View, choice: View) -> View:
         """What the down matrices read: a slot for each chosen expert."""
-        n, gate, up, both = self.routing, f"{prefix}ffn_gate_exps", f"{prefix}ffn_up_exps", f"{prefix}ffn_gate_up_exps"
-        parts = [(up, self.width)] if self.kind == "plain" else [(both, 2 * self.width)] if b.has(f"{both}.weight") else [(gate, self.width), (up, self.width)]
+        n, parts = self.routing, self._stacks(b, prefix)
         whole = b.buffer("expert_gu", n.used * sum(rows for _, rows in parts))
-        b.experts(x, choice, whole, n.count, x.width, parts)
+        b.experts(x, choice, whole, n.count, x.width, parts, biased=self.weigh == "output")
         if self.weigh == "input":   # of matrices without bias, what is multiplied may as well be the product
             for at in range(0, whole.width, whole.width // len(parts)):
                 part = whole.part(at, whole.width // len(parts))
                 b.add(ops.Weigh(part, choice, part))
-        wide, step = n.used * self.width, self.width
+        step, wide = self.width, n.used * self.width
         act = b.buffer("expert_act", wide)
         if self.kind == "plain":
             assert not isinstance(self.activation, Clamp), "a bounded gate needs a gate"

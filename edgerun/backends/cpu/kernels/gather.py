@@ -1,7 +1,7 @@
 """The inputs of experts in the order of `grouping.py`: quantized, or as floats. Each expert's rows lie as if they were a batch.
 
-The argument block, in 8-byte words: x, stride, bytes from slot to slot of a row (0 where all share it), width, slots of a row, pairs, table,
-address of the number of rows, q (or the floats), d, sums of 16, sums of 32.
+The argument block, in 8-byte words: x, stride, bytes from slot to slot of a row (0 where all share it), width, slots of a row,
+sorted slots, table, address of the number of rows, q (or the floats), d, sums of 16, sums of 32.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def build(kind: str) -> Callable[[int, int], None]:
             if CODES:
                 entry = table + ENTRY * (1 + S.peek_i32(pair + 8))
                 first, rows = S.peek_i32(entry + 4), S.peek_i32(entry + 8)
-                place(x, n, q + first * n * BYTES, d + first * (n // 4), sums16 + first * (n // 4), sums32 + first * (n // 8), number - first, rows)
+                quarter, eighth = first * (n // 4), first * (n // 8)
+                place(x, n, q + first * n * BYTES, d + quarter, sums16 + quarter, sums32 + eighth, number - first, rows)
             else:
                 copy(x, n, q + 4 * n * number)
 

@@ -65,14 +65,17 @@ def experts(p: Phases, op: ops.Experts) -> None:
         blocks = -(-matrix.rows // 16)
         per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks * op.used // (4 * p.threads))))
         parts = -(-blocks // per)
-        links.append((first, parts, f"experts-{matrix.kernel.partition('-')[2]}", _product(p, inputs, matrix, bias, out, parts, table, pairs)))
+        args = _product(p, inputs, matrix, bias, out, parts, (table, pairs))
+        links.append((first, parts, f"experts-{matrix.kernel.partition('-')[2]}", args))
         start, first = start + out.width, first + parts
     kernel, args = p.fan(links)
     p.phase(Phase(kernel, args, slots=op.used, most=op.count, turns=first, on_outputs=p.on_outputs))
     p.writes(op.out)
 
 
-def _product(p: Phases, inputs: dict[str, tuple[int, ...]], matrix: Matrix, bias: str | None, out: ops.View, parts: int, table: int, pairs: int) -> int:
+def _product(
+    p: Phases, inputs: Mapping[str, tuple[int, ...]], matrix: Matrix, bias: str | None, out: ops.View, parts: int, groups: tuple[int, int]
+) -> int:
     """The argument block of one stack of matrices (`kernels/experts.py` draws it)."""
     packing = matrix.packing
     if packing.kind == "code":
@@ -81,7 +84,7 @@ def _product(p: Phases, inputs: dict[str, tuple[int, ...]], matrix: Matrix, bias
     else:
         blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
     return p.block(matrix.address, blocks, -(-matrix.rows // 16), parts, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(),
-                   4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, table, pairs)   # fmt: skip
+                   4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, *groups)   # fmt: skip
 
 
 def weigh(p: Phases, op: ops.Weigh) -> None:
