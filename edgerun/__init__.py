@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Unsupported,
         UsageError,
     )
+    from edgerun.reading import Label
     from edgerun.stream import Piece, Reply, Stream
     from edgerun.text.toolcalls import ToolCall
 
@@ -40,6 +41,7 @@ __all__ = [
     "LLM",
     "EdgerunError",
     "GGUFError",
+    "Label",
     "MemoryPlan",
     "ModelError",
     "OutputError",
@@ -72,6 +74,7 @@ _PLACES = {
         "EdgerunError", "GGUFError", "ModelError", "OutputError", "ResourceError", "SourceError", "TemplateError", "TokenizerError", "Unsupported",
         "UsageError",
     ),
+    "edgerun.reading": ("Label",),
     "edgerun.stream": ("Piece", "Reply", "Stream"),
     "edgerun.text.toolcalls": ("ToolCall",),
 }  # fmt: skip

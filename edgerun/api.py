@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgerun.engine.sampling import Sampling
     from edgerun.engine.stats import Stats
     from edgerun.models.spec import Spec
+    from edgerun.reading import Label, Reader
     from edgerun.text.template import ChatTemplate, Rendered
     from edgerun.text.tokenizer import Tokenizer
 
@@ -182,7 +183,7 @@ class LLM:
         self.plan = found.plan
         self.threads = threads
         self.sampling = sampling
-        self.session = Session(executor, found.context, chunk)
+        self.session = Session(executor, found.context, chunk, blueprint.spec.writes)
         self.warnings = [line for line in (found.warning, threads.warning) if line]
         self._file = blueprint.file
         self._strict = blueprint.options.tokenizer == "strict"
@@ -260,6 +261,7 @@ class LLM:
         ...         print(piece, end="")
          Paris.
         """
+        self._check_writes()
         ids = self.tokenizer.encode_pieces([(prompt, False)]) if isinstance(prompt, str) else list(prompt)
         text = (prompt if isinstance(prompt, str) else self.tokenizer.decode(ids)) if echo else ""
         return self._answer(ids, max_tokens, stop, on_progress, sampling, echo=text)
@@ -302,6 +304,7 @@ class LLM:
         from edgerun.text.reasoning import ReasoningSplitter
         from edgerun.text.toolcalls import MARKS
 
+        self._check_writes()
         rendered = self._render(messages, tools, True, {"think": think} | dict(template_kwargs or {}))
         ids = self.tokenizer.encode_pieces(rendered.pieces)
         splitter = ReasoningSplitter.of(self.template.source, rendered.text)
@@ -349,7 +352,7 @@ class LLM:
         """
         import numpy as np
 
-        self._check_open()
+        self._check_writes()
         need, free = 4 * len(ids) * self.spec.n_vocab, machine.memory().available
         rows = self.session.logits(ids)
         if need > free:
@@ -359,6 +362,78 @@ class LLM:
             result[done : done + len(part)] = part
             done += len(part)
         return result
+
+    @overload
+    def embed(self, texts: str | Sequence[str | Sequence[int]], *, pooling: Literal["none"], normalise: bool = True,   # type: ignore[overload-overlap]
+              on_progress: Callable[[int, int], None] | None = None) -> list[np.ndarray]: ...  # fmt: skip
+
+    @overload
+    def embed(self, texts: str | Sequence[str | Sequence[int]], *, pooling: str | None = None, normalise: bool = True,
+              on_progress: Callable[[int, int], None] | None = None) -> np.ndarray: ...  # fmt: skip
+
+    def embed(
+        self,
+        texts: str | Sequence[str | Sequence[int]],
+        *,
+        pooling: str | None = None,
+        normalise: bool = True,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray | list[np.ndarray]:
+        """A vector for each text (one text alone is a list of one): float32 [texts, n_embd], of unit length if normalise.
+
+        A text may be token ids, taken as they are. pooling: mean of the last hidden rows, cls (the first one), last, or none:
+        then a list of float32 [tokens, n_embd]. Default is what the file says, else mean for an encoder and last for others.
+        on_progress(done, total): called after each text. What is in memory is forgotten. UsageError for a text that is empty
+        or longer than the context.
+
+        >>> from edgerun import load
+        >>> with load("smollm2:135m") as llm:
+        ...     llm.embed(["a cat", "a dog"]).shape
+        (2, 576)
+        """
+        self._check_open()
+        return self._reader.embed([texts] if isinstance(texts, str) else texts, pooling, normalise, on_progress or _unseen)
+
+    @overload
+    def classify(self, text: str, labels: Sequence[str] | None = None, *, query: str | None = None,   # type: ignore[overload-overlap]
+                 on_progress: Callable[[int, int], None] | None = None) -> list[Label]: ...  # fmt: skip
+
+    @overload
+    def classify(self, text: Sequence[str], labels: Sequence[str] | None = None, *, query: str | None = None,
+                 on_progress: Callable[[int, int], None] | None = None) -> list[list[Label]]: ...  # fmt: skip
+
+    def classify(
+        self,
+        text: str | Sequence[str],
+        labels: Sequence[str] | None = None,
+        *,
+        query: str | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Label] | list[list[Label]]:
+        """How well labels fit a text, in the order of the labels; for several texts a list for each.
+
+        labels: for a model that writes: how likely it goes on with each of them, by the mean over the label's tokens, behind
+        a text such as "Review: ...\nSentiment:". A model with a classifier scores its own labels and takes none; query: the
+        text that its texts answer or follow, for rerankers. UsageError where the model can do neither.
+
+        >>> from edgerun import load
+        >>> with load("smollm2:135m") as llm:
+        ...     [label.name for label in llm.classify("The opposite of hot is", ["cold", "green"]) if label.probability > 0.5]
+        ['cold']
+        """
+        self._check_open()
+        texts, progress = [text] if isinstance(text, str) else text, on_progress or _unseen
+        found = self._reader.classify(texts, labels, query, progress)
+        return found[0] if isinstance(text, str) else found
+
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        from edgerun.reading import Reader
+
+        said = self.metadata
+        doubled = said.bool("tokenizer.ggml.add_sep_token", False) and said.bool("tokenizer.ggml.add_eos_token", False)   # <s> a </s></s> b </s>
+        separator = said.int("tokenizer.ggml.seperator_token_id", None) if doubled else None
+        return Reader(self.session, self.spec, self.program, lambda: self.tokenizer, said.str("tokenizer.chat_template.rerank", None), separator)
 
     @property
     def stats(self) -> Stats:
@@ -405,6 +480,10 @@ class LLM:
         if self._closed:
             raise UsageError("this model is closed; load it again")
 
+    def _check_writes(self) -> None:
+        self._check_open()
+        self.session.check_writes()
+
     def __enter__(self) -> LLM:
         return self
 
@@ -430,6 +509,10 @@ class _Phases:
             self._compiling_since = now if self._compiling_since is None else self._compiling_since
             self.compile_seconds = now - self._compiling_since
         self._progress(what, done, of)
+
+
+def _unseen(done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def _resolve(ref: Ref, phases: _Phases | None = None) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgerun.backends.executor import KV_KINDS, Executor, MemoryPlan
+from edgerun.backends.executor import KV_KINDS, PAGE, Executor, MemoryPlan
 from edgerun.errors import UsageError
 from edgerun.gguf import GGUF
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgerun.graph.program import Program
     from edgerun.models import Spec
 
-MAX_ROWS = 512   # rows of one step
+MAX_ROWS = 512   # rows of one step of a decoder; an encoder's hold as long a text as its context
 _BACKENDS = {"auto": "cpu", "cpu": "cpu", "reference": "reference"}
 _CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact"), "tokenizer": ("default", "strict")}
 
@@ -70,13 +70,13 @@ class Blueprint:
     def plan(self, pages: int) -> MemoryPlan:
         """What the model needs with that many pages of key/value memory."""
         o = self.options
-        return self._backend.plan(self.program, self.file.tensors, pages=pages, max_rows=MAX_ROWS, numerics=o.numerics, kv=o.kv)
+        return self._backend.plan(self.program, self.file.tensors, pages=pages, max_rows=self._rows(pages), numerics=o.numerics, kv=o.kv)
 
     def compile(self, pages: int, threads: int, progress: Any = None) -> Executor:
         """Load the model and make it ready to run."""
         o = self.options
         return self._backend.compile(
-            self.program, self.file.tensors, pages=pages, max_rows=MAX_ROWS, threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
+            self.program, self.file.tensors, pages=pages, max_rows=self._rows(pages), threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
         )
 
     def warm(self, progress: Any = None) -> int:
@@ -86,6 +86,9 @@ class Blueprint:
         o = self.options
         compiled: int = self._backend.warm(self.program, self.file.tensors, max_rows=MAX_ROWS, numerics=o.numerics, kv=o.kv, progress=progress)
         return compiled
+
+    def _rows(self, pages: int) -> int:
+        return MAX_ROWS if self.program.causal else max(MAX_ROWS, pages * PAGE)
 
     @property
     def _backend(self) -> ModuleType:

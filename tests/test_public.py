@@ -14,7 +14,7 @@ import pytest
 import edgerun
 
 PUBLIC = {
-    "LLM", "EdgerunError", "GGUFError", "MemoryPlan", "ModelError", "OutputError", "Piece", "Reply", "ResourceError", "Sampling", "SourceError",
+    "LLM", "EdgerunError", "GGUFError", "Label", "MemoryPlan", "ModelError", "OutputError", "Piece", "Reply", "ResourceError", "Sampling", "SourceError",
     "Stats", "Stream", "TemplateError", "TokenizerError", "ToolCall", "Unsupported", "UsageError", "__version__", "load", "load_template", "load_tokenizer",
     "memory_plan", "render_template",
 }  # fmt: skip

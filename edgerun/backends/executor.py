@@ -15,12 +15,12 @@ LOGITS_BYTES = 64 << 20   # room for the logits of one step
 
 def most_outputs(n_vocab: int, max_rows: int) -> int:
     """Most rows of one step whose logits can be asked for."""
-    return max(1, min(max_rows, LOGITS_BYTES // (4 * n_vocab)))
+    return max(1, min(max_rows, LOGITS_BYTES // (4 * max(1, n_vocab))))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows for one step: n rows, of which m are asked for logits.
+    """Rows for one step: n rows, of which m are asked for logits, or for hidden rows.
 
     Rows of one sequence stand next to each other in the order of their positions; tables[s] lists the pages of
     sequence s, so position p of it lives in page tables[s, p // PAGE] at p % PAGE.
@@ -30,7 +30,8 @@ class Batch:
     positions: np.ndarray   # int32 [n]
     sequences: np.ndarray   # int32 [n], index into tables
     tables: np.ndarray      # int32 [sequences, pages]
-    outputs: np.ndarray     # int32 [m], ascending row numbers; m at most most_outputs
+    outputs: np.ndarray     # int32 [m], ascending row numbers; for logits m is at most most_outputs
+    hidden: bool = False    # ask for hidden rows and compute no logits
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ class Tensor(Protocol):
 class Executor(Protocol):
     """A compiled model with its key/value memory."""
 
-    n_vocab: int
+    n_vocab: int     # columns of the logits; 0 where there are none, of an encoder
     pages: int       # pages of key/value memory
     max_rows: int    # most rows in one step
 
     def step(self, batch: Batch) -> np.ndarray:
-        """Run the rows, write their keys and values, return float32 [m, n_vocab]; valid until the next step."""
+        """Run the rows, write their keys and values, return float32 [m, n_vocab]; valid until the next step.
+
+        Hidden rows, float32 [m, width of the stream], where the batch asks for them or the program has no logits.
+        """
         ...
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 COMMANDS = {
     "run": "Answer one prompt.",
     "chat": "Talk with a model.",
+    "embed": "Turn texts into vectors.",
+    "classify": "Score labels for texts, or texts for a query.",
     "pull": "Fetch a model.",
     "list": "List the models on this machine.",
     "show": "Show what is in a model file.",

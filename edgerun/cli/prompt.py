@@ -35,7 +35,7 @@ def gather(option: str | None, words: Sequence[str], file: str | None) -> str:
     parts = [option] if option is not None and option != STDIN else []
     if typed := [word for word in words if word != STDIN]:
         parts.append(" ".join(typed))
-    parts = [_argument(part) for part in parts]
+    parts = [argument(part) for part in parts]
     if file is not None and file != STDIN:
         parts.append(read_file(file, "prompt file"))
     if explicit or not _is_terminal():
@@ -60,7 +60,7 @@ def text_of(data: bytes, where: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _argument(text: str) -> str:
+def argument(text: str) -> str:
     """An argument of the command line, in which Python marks undecodable bytes by surrogates."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

@@ -29,11 +29,12 @@ Progress = Callable[[int, int], None]                 # (prompt tokens in memory
 class Session:
     """A sequence of at most `context` positions. `stats` are those of the latest answer.
 
-    chunk: rows of prompt per step; None follows the measured speed. It changes no result.
+    chunk: rows of prompt per step; None follows the measured speed. It changes no result. writes: False for an encoder.
     """
 
-    def __init__(self, executor: Executor, context: int, chunk: int | None = None) -> None:
+    def __init__(self, executor: Executor, context: int, chunk: int | None = None, writes: bool = True) -> None:
         self.executor = executor
+        self.writes = writes
         self.context = context
         self.chunk = chunk
         self.pool = PagePool(executor.pages)
@@ -126,7 +127,13 @@ class Session:
             if sequence is not self.sequence:
                 raise UsageError("these logits cannot go on: their session has begun something else")
 
+    def check_writes(self) -> None:
+        """UsageError where the model has no logits of the next token."""
+        if not self.writes:
+            raise UsageError("this model reads texts and writes none: it has no logits of the next token; use edgerun embed or edgerun classify")
+
     def _check(self, ids: Ids[int]) -> None:
+        self.check_writes()
         if len(ids) > self.context:
             raise UsageError(f"the prompt has {len(ids)} tokens, the context {self.context}; use -c {len(ids)} or more, or a shorter prompt")
         bad = next((i for i in ids if not 0 <= i < self.executor.n_vocab), None)

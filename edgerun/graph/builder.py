@@ -42,6 +42,11 @@ class Builder:
         self._used.add(name)
         return name
 
+    def rows(self, name: str, width: int) -> str:
+        """`weight(name, n, width)` for any n above 0."""
+        found = self._shapes.get(name, ())
+        return self.weight(name, max(1, found[0]) if found else 1, width)
+
     def optional(self, name: str, *shape: int) -> str | None:
         """`weight(name, *shape)`, or None when the file lacks it."""
         return self.weight(name, *shape) if self.has(name) else None
@@ -82,13 +87,14 @@ class Builder:
         """A weight [rows, cols]; a file may hold one row as a vector."""
         return self.weight(name, cols) if rows == 1 and self._shapes.get(name) == (cols,) else self.weight(name, rows, cols)
 
-    def program(self, logits: View) -> Program:
-        """The finished program; ModelError when tensors of the file were left unused."""
+    def program(self, logits: View | None) -> Program:
+        """The finished program, without logits where it ends in hidden rows; ModelError when tensors of the file were left unused."""
         unused = self._shapes.keys() - self._used - self._consumed
         if unused:
             first = ", ".join(ascii(name)[:80] for name in sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
             raise ModelError(f"{len(unused)} tensors have no part in this architecture as edgerun knows it: {first}; its answers would be wrong")
-        return Program(tuple(self._ops), dict(self._buffers), tuple(self._caches), frozenset(self._used), logits.width, logits.buffer)
+        n_vocab, buffer = (logits.width, logits.buffer) if logits else (0, None)
+        return Program(tuple(self._ops), dict(self._buffers), tuple(self._caches), frozenset(self._used), n_vocab, buffer)
 
 
 def _text(shape: Shape) -> str:

@@ -30,10 +30,10 @@ class Layer(Protocol):
 
 
 class Head(Protocol):
-    """Turns the stream into logits."""
+    """Turns the stream into hidden rows, marked by `ops.Hidden`, and these into logits."""
 
-    def emit(self, b: Builder, x: View, n_vocab: int) -> View:
-        """Add the ops from x to the logits of the rows asked for; their view."""
+    def emit(self, b: Builder, x: View, n_vocab: int) -> View | None:
+        """Add the ops from x to the logits of the rows asked for; their view, None where there are none."""
         ...
 
 

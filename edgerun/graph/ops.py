@@ -54,12 +54,16 @@ class Op:
 
 @dataclass(frozen=True)
 class Embed(Op):
-    """out = table[token] * scale, plus positions[position] where that table is named (arXiv:1706.03762, learned)."""
+    """out = table[token] * scale, plus positions[position] where that table is named (arXiv:1706.03762, learned).
+
+    types: a table whose first row is added, that of the first type of token (arXiv:1810.04805, segment A).
+    """
 
     out: View
     table: str
     scale: float = 1.0
     positions: str | None = None
+    types: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Store(Op):
 class Attention(Op):
     """out = softmax(scale * q k) v over the positions of the row's sequence up to its own.
 
+    causal: False is up to the last one that the sequence has in the batch, so that all of a text belongs into one step.
     q holds `heads` heads; consecutive heads / kv_heads of them share a key/value head of cache `cache`.
     window: only the last `window` positions, the own included. chunk: only positions p with p // chunk as the row's own.
     softcap: scores become cap * tanh(s / cap).
@@ -160,6 +165,7 @@ class Attention(Op):
     sinks: str | None = None
     chunk: int | None = None
     slopes: tuple[float, ...] | None = None
+    causal: bool = True
 
 
 Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"]   # gelu: the tanh form
@@ -310,3 +316,10 @@ class Select(Op):
 
     x: View
     out: View
+
+
+@dataclass(frozen=True)
+class Hidden(Op):
+    """x holds the hidden rows of the rows asked for: a step that is asked for these instead of logits ends here."""
+
+    x: View

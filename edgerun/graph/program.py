@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgerun.graph.ops import Op
+from edgerun.graph.ops import Attention, Op
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Cache:
 class Program:
     """ops in order; buffers: width by name; caches by index; the last op leaves the logits in buffer `logits`.
 
-    `tensors` names every tensor of the file that the program reads.
+    `tensors` names every tensor of the file that the program reads. n_vocab: columns of the logits, one for each token, or
+    for each label of a classifier. An encoder's program ends with `ops.Hidden`: logits is None and n_vocab 0.
     """
 
     ops: tuple[Op, ...]
@@ -29,4 +30,9 @@ class Program:
     caches: tuple[Cache, ...]
     tensors: frozenset[str]
     n_vocab: int
-    logits: str = "logits"
+    logits: str | None = "logits"
+
+    @property
+    def causal(self) -> bool:
+        """Whether a row depends on earlier positions only; else all rows of a text have to be in one step."""
+        return all(op.causal for op in self.ops if isinstance(op, Attention))

@@ -11,13 +11,28 @@ from typing import Any, Literal
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
-from edgerun.models.components import Embedding, Head, Heads, Layer, LinearScaling, Pairing, Rope, Routing, Temperature, YarnScaling
+from edgerun.graph.lower import Head, Layer
+from edgerun.models.components import (
+    Classifier,
+    Embedding,
+    Heads,
+    Hidden,
+    LinearScaling,
+    Norm,
+    Pairing,
+    Rope,
+    Routing,
+    Temperature,
+    YarnScaling,
+)
 from edgerun.models.spec import Spec
 
 MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
 MAX_LAYERS = 100_000
 MAX_EXPERTS = 1024
 MAX_CONTEXT = 1 << 31
+MAX_LABELS = 4096
+POOLING = ("none", "mean", "cls", "last", "rank")   # by the number that the file has
 
 # Keys that change what a model computes, with the values that change nothing. A family either reads such a key or cannot
 # run a file that sets it to something else: nothing is left out silently.
@@ -202,6 +217,32 @@ class Hyperparameters:
         scale = self.optional("expert_weights_scale") or 1.0
         return Routing(count, used, gating, normalise, there, groups, groups_used, best, scale=scale)
 
+    def causal(self, default: bool = True) -> bool:
+        """Whether a position sees only what comes before it."""
+        value = self.get("attention.causal")
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        raise self.wrong("attention.causal", value, "true or false is needed")
+
+    def encoded(self, norm: Norm | None = None) -> Hidden | Classifier:
+        """The head of an encoder: the file's classifier, if it has one."""
+        return self.classifier(norm) or Hidden(norm)
+
+    def classifier(self, norm: Norm | None = None) -> Classifier | None:
+        """The head of a model that scores labels, named as the file names them or LABEL_0, LABEL_1...; None without such tensors."""
+        shape = self._shapes.get("cls.output.weight")
+        if shape is None:
+            return None
+        count, labels = shape[0] if len(shape) > 1 else 1, self.get("classifier.output_labels")
+        labels = [f"LABEL_{i}" for i in range(min(count, MAX_LABELS))] if labels is None else labels
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or len(labels) != count or not labels:
+            raise self.wrong("classifier.output_labels", labels, f"{count} names are needed, at most {MAX_LABELS}")
+        return Classifier(tuple(labels), norm)
+
+    def pooling(self) -> str:
+        """How the rows of a text become one vector; `none` where the file does not say."""
+        return POOLING[self.count("pooling_type", 0, least=0, most=len(POOLING) - 1)]
+
     def vector(self, name: str, length: int) -> tuple[float, ...]:
         """The values of a small tensor of positive numbers, which becomes part of the spec."""
         if tuple(self._shapes[name]) != (length,):
@@ -219,7 +260,7 @@ class Hyperparameters:
             # A window as long as the context hides nothing.
             if not _among(value, (None, *_DECISIVE[key])) and not (key == "attention.sliding_window" and self.window() is None):
                 raise Unsupported(f"'{self.architecture}.{key}' is {_shown(value)}, which edgerun does not compute for this architecture; see docs/adding.md")
-        return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, embedding or Embedding(), tuple(layers), head, frozenset(self._consumed))
+        return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, embedding or Embedding(), tuple(layers), head, self.pooling(), frozenset(self._consumed))
 
     def _scaling(self) -> LinearScaling | YarnScaling | None:
         """llama.cpp's rules: no type means linear, factor 0 means none, rope.scale_linear is the older key."""

@@ -62,9 +62,10 @@ class Case:
     bound: float = 1e-11
     scale: float = 1.0
     positions: str | None = None
+    types: str | None = None
 
     def program(self) -> Program:
-        embed = ops.Embed(self.view("x"), "table", positions=self.positions)
+        embed = ops.Embed(self.view("x"), "table", positions=self.positions, types=self.types)
         every = {"x": self.width, "logits": self.out, **self.buffers}
         return Program((embed, *self.ops), every, self.caches, frozenset(self.tensors) | {"table"}, self.out)
 
@@ -240,9 +241,17 @@ def experts(formats: list[str]) -> list[Case]:
     return cases
 
 
+def whole_attention() -> Case:
+    """Every row sees all of its text, which has to come at once."""
+    q, k, v = 6 * 32, 2 * 32, 2 * 24
+    x = X("x", 0, q + k + v)
+    steps: list[ops.Op] = [ops.Store(x.part(q, k), x.part(q + k, v), 0), ops.Attention(x.part(0, q), X(OUT, 0, 6 * 24), 0, 6, 32**-0.5, causal=False)]
+    return Case("attention-whole", x.width, steps, 6 * 24, caches=(Cache(2, 32, 24),), bound=1e-10)
+
+
 def case_of(name: str) -> Case:
     """One of the float cases."""
-    return next(case for case in float_cases() if case.name == name)
+    return next(case for case in [*float_cases(), whole_attention()] if case.name == name)
 
 
 def maps() -> list[Case]:
@@ -261,6 +270,7 @@ def maps() -> list[Case]:
     places = {"places": tensor("places", _random(PAGES * PAGE, 33))}
     cases.append(Case("positions", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), 1.0)], 33, tensors=places, positions="places"))
     cases.append(Case("softcap", 33, [ops.Softcap(X("x", 0, 33), X(OUT, 0, 33), 3.0)], 33, scale=5.0))
+    cases.append(Case("types", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), 1.0)], 33, tensors=places, types="places"))
     cases.append(Case("select", 33, [ops.Select(X("x", 0, 33), X(OUT, 0, 33))], 33))
     return cases
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from suite import Case, MemoryTensor, float_cases, tensor
-from tiny import VOCAB, batch, model, text
+from tiny import VOCAB, WIDTH, batch, model, text
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu import executor as executor_module
@@ -136,6 +137,34 @@ def test_no_logits_at_all_still_fills_the_memory(start: Start, mode: dict[str, A
     executor = start(**mode)
     assert executor.step(batch(rows[:-1], [[0]], outputs=[])).shape == (0, VOCAB)
     np.testing.assert_array_equal(executor.step(batch(rows[-1:], [[0]]))[0], want)
+
+
+@pytest.mark.parametrize("outputs", [[68], [3, 4, 60]])
+def test_hidden_rows_instead_of_logits(start: Start, mode: dict[str, Any], outputs: list[int]) -> None:
+    of = model()
+    rows = batch(text(69), [[0, 1]], outputs)
+    ask = dataclasses.replace(rows, hidden=True)
+    truth, executor = reference.compile(*of, pages=2), start(of, **mode)
+    logits = executor.step(rows).copy()
+    hidden = executor.step(ask).copy()
+    assert hidden.shape == (len(outputs), WIDTH)
+    assert nmse(hidden, truth.step(ask)) < 1e-3
+    for _ in range(3):
+        np.testing.assert_array_equal(executor.step(rows), logits)
+        np.testing.assert_array_equal(executor.step(ask), hidden)
+
+
+def test_hidden_rows_need_no_room_for_logits(start: Start) -> None:
+    """An encoder has none, and gives hidden rows unasked; a program that does not mark its own cannot."""
+    program, tensors = model()
+    encoder = dataclasses.replace(program, ops=program.ops[:-1], logits=None, n_vocab=0)
+    rows = batch(text(200), [[0, 1, 2, 3]])
+    want = start((program, tensors)).step(dataclasses.replace(rows, hidden=True))
+    np.testing.assert_array_equal(start((encoder, tensors)).step(rows), want)
+    unmarked = dataclasses.replace(program, ops=tuple(op for op in program.ops if not isinstance(op, ops.Hidden)))
+    for executor in (start((unmarked, tensors)), reference.compile(unmarked, tensors, pages=4)):
+        with pytest.raises(AssertionError, match="does not mark"):
+            executor.step(dataclasses.replace(rows, hidden=True))
 
 
 def test_as_many_rows_as_there_is_room_for(start: Start) -> None:

@@ -18,7 +18,7 @@ from edgerun.backends.cpu.executor import kernels
 from edgerun.backends.cpu.isa import AMX, Isa
 from edgerun.backends.cpu.kernels.frame import SPAN
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.executor import PAGE, Executor
+from edgerun.backends.executor import PAGE, Batch, Executor
 from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
 
@@ -107,6 +107,22 @@ def test_attention_over_several_spans(name: str, start: Callable[..., Executor])
         for batch in batches(LONG, chunk, 0, LONG_PAGES):
             got = executor.step(batch)
             np.testing.assert_array_equal(got, whole[batch.positions])
+
+
+def test_attention_over_whole_texts(start: Callable[..., Executor]) -> None:
+    """The same bits for a text of several spans by itself, for any number of threads, and with other texts around it."""
+    case, many = case_of("attention-whole"), {"pages": TURNS * LONG_PAGES, "max_rows": 2 * LONG}
+    (text,), short = batches(LONG, LONG, 0, LONG_PAGES), 40
+    whole = start(case, **EXACT, **many).step(text).copy()
+    assert nmse(whole, truth_of(case.name, LONG)) < case.bound
+    assert np.array_equal(start(case, **EXACT, **many | {"max_rows": LONG}, threads=2).step(text), whole)
+    tables = np.concatenate([LONG_PAGES + text.tables, text.tables])
+    sequences = np.repeat(np.array([0, 1], np.int32), (short, LONG))
+    both = Batch(*(np.concatenate([a[:short], a]) for a in (text.tokens, text.positions)), sequences, tables, np.arange(short + LONG, dtype=np.int32))
+    together = start(case, **EXACT, **many, threads=2).step(both)
+    assert np.array_equal(together[short:], whole)
+    first = Batch(text.tokens[:short], text.positions[:short], text.sequences[:short], text.tables, text.outputs[:short])
+    assert np.array_equal(together[:short].copy(), start(case, **EXACT, **many).step(first))
 
 
 # Largest error of attention over random numbers, which nothing spreads already, unlike those of models.

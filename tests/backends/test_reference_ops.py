@@ -14,7 +14,7 @@ from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
 
 
-def run(op_list, x, *, widths=None, weights=None, caches=(), positions=None, outputs=None):
+def run(op_list, x, *, widths=None, weights=None, caches=(), positions=None, outputs=None, hidden=False):
     """Feed rows `x` through ops from buffer x to buffer y, on one fresh sequence; what y holds then."""
     x = np.asarray(x, np.float32)
     n = len(x)
@@ -24,7 +24,7 @@ def run(op_list, x, *, widths=None, weights=None, caches=(), positions=None, out
     executor = reference.compile(program, {name: FakeTensor(name, values) for name, values in table.items()}, pages=2)
     positions = np.arange(n) if positions is None else np.asarray(positions)
     outputs = np.arange(n) if outputs is None else np.asarray(outputs, int)
-    return executor.step(Batch(np.arange(n), positions, np.zeros(n, int), np.array([[1, 0]]), outputs))
+    return executor.step(Batch(np.arange(n), positions, np.zeros(n, int), np.array([[1, 0]]), outputs, hidden))
 
 
 X, Y = View("x", 0, 4), View("y", 0, 4)
@@ -44,6 +44,17 @@ def test_embed_adds_the_rows_of_positions() -> None:
 
 def test_embed_scales_rows() -> None:
     assert run([ops.Embed(Y, "rows", 2.0)], ROWS).tolist() == [[2, -4, 6, 8], [1, 0, -2, 4]]
+
+
+def test_embed_adds_the_first_type() -> None:
+    got = run([ops.Embed(Y, "rows", 2.0, "places", "types")], ROWS, weights={"places": [[1.0] * 4, [2.0] * 4, [3.0] * 4], "types": [[0.0, 0, 0, 10], [9.0] * 4]}, positions=[2, 1])
+    assert got.tolist() == [[5, -1, 9, 21], [3, 2, 0, 16]]
+
+
+def test_hidden_rows_end_a_step_that_asks_for_them() -> None:
+    steps = [ops.Select(X, Y), ops.Hidden(Y), ops.Scale(Y, Y, 2.0)]
+    assert run(steps, ROWS, outputs=[1]).tolist() == [[1, 0, -2, 4]]
+    assert run(steps, ROWS, outputs=[1], hidden=True).tolist() == [ROWS[1]]
 
 
 def test_rms_norm() -> None:
@@ -185,6 +196,11 @@ RANDOM = np.random.default_rng(1).normal(size=(9, 4)).round(3).tolist()
 ])  # fmt: skip
 def test_attention(options: dict) -> None:
     np.testing.assert_allclose(attend(RANDOM, **options), by_hand(RANDOM, **options), rtol=1e-5)
+
+
+def test_attention_over_the_whole_text() -> None:
+    whole = [by_hand([*RANDOM[:i], *RANDOM[i + 1 :], RANDOM[i]])[-1] for i in range(len(RANDOM))]
+    np.testing.assert_allclose(attend(RANDOM, causal=False), whole, rtol=1e-5, atol=1e-7)
 
 
 def test_attention_with_sinks() -> None:

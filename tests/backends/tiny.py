@@ -41,7 +41,7 @@ def model(fmt: str = "Q8_0", window: int | None = None, layers: int = 2) -> tupl
             ops.Gate(gu.part(0, HIDDEN), gu.part(HIDDEN, HIDDEN), act, "silu"),
             ops.Linear(act, x, (f"down{i}",), (None,), x),
         ]
-    steps += [ops.Select(x, h), ops.Norm(h, h, "norm", 1e-5), ops.Linear(h, logits, ("table",), (None,))]
+    steps += [ops.Select(x, h), ops.Norm(h, h, "norm", 1e-5), ops.Hidden(h), ops.Linear(h, logits, ("table",), (None,))]
     return Program(tuple(steps), dict(_BUFFERS), (Cache(KV_HEADS, HEAD, HEAD, window),) * layers, frozenset(tensors), VOCAB), tensors
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerun.engine.stats import Stats
+from edgerun.reading import Label
 from edgerun.stream import Piece, Reply
 
 ANSWER = ("The sky ", "is blue", ".")
@@ -79,6 +80,22 @@ class FakeLLM:
     def chat(self, messages: list[dict[str, str]], on_progress: Callable[[int, int], None], stream: bool, **options: Any) -> FakeStream:
         assert stream
         return self._answer({"messages": [dict(message) for message in messages]} | options, on_progress)
+
+    def embed(self, texts: list[str], on_progress: Callable[[int, int], None], **options: Any) -> Any:
+        """[length, 0.1] of each text; of each word with pooling none."""
+        import numpy as np
+
+        self.calls.append({"texts": texts} | options)
+        on_progress(len(texts), len(texts))
+        if options["pooling"] == "none":
+            return [np.array([[len(word), 0.1] for word in text.split()], np.float32) for text in texts]
+        return np.array([[len(text), 0.1] for text in texts], np.float32)
+
+    def classify(self, texts: list[str], labels: list[str] | None, query: str | None, on_progress: Callable[[int, int], None]) -> list[list[Label]]:
+        """The longest label is the best; a query's only one is its share of the text."""
+        self.calls.append({"texts": texts, "labels": labels, "query": query})
+        on_progress(len(texts), len(texts))
+        return [[Label(name, float(len(name)), len(name) / 10) for name in labels or ["fits"]] for _ in texts]
 
     def measure_bandwidth(self) -> float:
         self.stats.read_bandwidth = 10e9

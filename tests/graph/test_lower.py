@@ -24,6 +24,7 @@ TINY = Spec(
     embedding=Embedding(),
     layers=(Layer(Attention(Heads(queries=2, kv=1, key=4, value=6), Rope(4, 100.0, "halves")), FeedForward(10, "silu"), NORM),) * 2,
     head=Head(NORM),
+    pooling="none",
 )
 SHAPES = {"token_embd.weight": (7, 8), "output_norm.weight": (8,)} | {
     f"blk.{i}.{name}.weight": shape
@@ -42,7 +43,8 @@ def layer_with(**changes) -> Spec:
 def test_a_plain_decoder_is_nine_ops_a_layer() -> None:
     program = lower(TINY, SHAPES)
     layer = [ops.Norm, ops.Linear, ops.Rope, ops.Store, ops.Attention, ops.Linear, ops.Norm, ops.Linear, ops.Gate, ops.Linear]
-    assert [type(op) for op in program.ops] == [ops.Embed, *layer, *layer, ops.Select, ops.Norm, ops.Linear]
+    assert [type(op) for op in program.ops] == [ops.Embed, *layer, *layer, ops.Select, ops.Norm, ops.Hidden, ops.Linear]
+    assert program.causal
     assert program.n_vocab == 7
     assert program.tensors == SHAPES.keys()
 

@@ -30,7 +30,10 @@ def compile(request):
 
 @pytest.mark.parametrize("chunk", [1000, 7, 1])
 def test_logits_equal_the_golden_ones(case: OracleCase, compile, chunk: int) -> None:
-    executor = compile(lower(case.spec(), case.shapes), case.tensors)
+    program = lower(case.spec(), case.shapes)
+    if chunk < 1000 and not program.causal:
+        pytest.skip("an encoder reads a text at once")
+    executor = compile(program, case.tensors)
     assert case.nmse(executor, chunk) < LIMIT
     executor.close()
 

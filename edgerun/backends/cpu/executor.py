@@ -26,6 +26,7 @@ from edgerun.graph import ops
 from edgerun.graph.program import Program
 
 Progress = Callable[[str, int, int], None]   # what is being done, done, of
+_FIRST = np.zeros(1, np.int32)   # the number of the type of every token
 
 
 def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
@@ -36,7 +37,7 @@ def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """What is read besides matrices and tables of embeddings: weights of norms, biases, sinks."""
-    tables = {name for op in program.ops if isinstance(op, ops.Embed) for name in (op.table, op.positions)}
+    tables = {name for op in program.ops if isinstance(op, ops.Embed) for name in (op.table, op.positions, op.types)}
     return [tensors[name] for name in program.tensors - tables - {t.name for t in _matrices(program, tensors)}]
 
 
@@ -106,7 +107,7 @@ class CpuExecutor:
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
         needs = plan(program, tensors, pages=pages, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
-        self._embeddings = [(op, tensors[op.table], tensors[op.positions] if op.positions else None) for op in program.ops if isinstance(op, ops.Embed)]
+        self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
         self._weights = Weights(_matrices(program, tensors), exact)
@@ -123,10 +124,12 @@ class CpuExecutor:
         self._table[:, 1] = [p.args for p in steps]
         self._chunks = np.array([(p.fixed, p.per_rows, p.per_tile, p.slots, p.share, p.most, p.turns) for p in steps], np.int64).T
         self._late = np.array([p.on_outputs for p in steps])
-        self._counted: list[tuple[int, int, int] | None] = [None, None]
+        self._head = np.arange(len(steps)) >= self._phases.body
+        self._counted: list[tuple[int, int, int, bool] | None] = [None, None]
         self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
+        self._seen = self._positions if program.causal else np.zeros(max_rows, np.int32)
         self._selected, self._tiles, self._slots = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32), np.zeros((max_rows, 2), np.int32)
-        for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles), (F.SLOTS, self._slots)):
+        for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles), (F.SEEN, self._seen), (F.SLOTS, self._slots)):
             self._frame[word] = array.ctypes.data
         self._pool: Pool | None = Pool(self._table, linked, threads)
         weakref.finalize(self, self._pool.close)   # threads end with their executor, and before the interpreter
@@ -138,24 +141,29 @@ class CpuExecutor:
         tables = np.ascontiguousarray(batch.tables, np.int32)
         pages = tables[batch.sequences, batch.positions // PAGE]
         assert 0 < n <= self.max_rows, "rows of the batch"
-        assert m <= min(n, most_outputs(self.n_vocab, self.max_rows)), "rows whose logits are asked for"
+        hidden = batch.hidden or self._phases.logits is None
+        assert m <= (n if hidden else min(n, most_outputs(self.n_vocab, self.max_rows))), "rows whose logits are asked for"
         assert np.all((batch.outputs >= 0) & (batch.outputs < n)), "row numbers whose logits are asked for"
         assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
-        tiles = self._tile(batch.sequences, batch.positions)
+        edges = [0, *(np.flatnonzero(np.diff(batch.sequences)) + 1).tolist(), n]
+        if self._seen is not self._positions:
+            self._seen[:n] = np.repeat([batch.positions[stop - 1] for stop in edges[1:]], np.diff(edges))
+        tiles = self._tile(batch.sequences, self._seen[:n], edges)
         self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
-        self._count(n, m, tiles)
+        self._count(n, m, tiles, hidden)
         self._embed(batch.tokens, batch.positions)
         self._turn(batch.positions)
         self._temper(batch.positions)
         self._pool.step()
-        return self._phases.logits[:m, : self.n_vocab]
+        rows = self._phases.hidden if hidden else self._phases.logits
+        assert rows is not None, "hidden rows of a program that does not mark them"
+        return rows[:m]
 
-    def _tile(self, sequences: np.ndarray, positions: np.ndarray) -> int:
+    def _tile(self, sequences: np.ndarray, seen: np.ndarray, edges: list[int]) -> int:
         """Cut the rows into tiles of one sequence each, and these by spans where there are slots enough; how many there are."""
-        edges = [0, *(np.flatnonzero(np.diff(sequences)) + 1).tolist(), len(sequences)]
         ranges = [(start, min(TILE_ROWS, stop - start)) for begin, stop in pairwise(edges) for start in range(begin, stop, TILE_ROWS)]
-        spans = [int(positions[start + rows - 1]) // F.SPAN + 1 for start, rows in ranges]
+        spans = [int(seen[start + rows - 1]) // F.SPAN + 1 for start, rows in ranges]
         alone = sum(rows * n for (_, rows), n in zip(ranges, spans, strict=True)) <= self.max_rows
         tiles = []
         slot = 0
@@ -168,25 +176,27 @@ class CpuExecutor:
         self._tiles[: len(tiles)] = tiles
         return len(tiles)
 
-    def _count(self, n: int, m: int, tiles: int) -> None:
+    def _count(self, n: int, m: int, tiles: int, hidden: bool) -> None:
         """Write the chunks of each phase where the next epoch reads them."""
         assert self._pool is not None
         parity = (self._pool.epoch + 1) & 1
-        if self._counted[parity] == (n, m, tiles):
+        if self._counted[parity] == (n, m, tiles, hidden):
             return
         fixed, per_rows, per_tile, slots, share, most, turns = self._chunks
         rows = np.where(self._late, m, n)
         counts = fixed + per_rows * -(-rows // ROWS_PER_CHUNK) + per_tile * tiles + turns * np.minimum(-(-rows * slots // share), most)
-        self._table[:, 2 + parity] = np.where(self._late & (m == 0), 0, counts)
-        self._counted[parity] = (n, m, tiles)
+        self._table[:, 2 + parity] = np.where(self._late & (m == 0) | self._head & hidden, 0, counts)
+        self._counted[parity] = (n, m, tiles, hidden)
 
     def _embed(self, tokens: np.ndarray, positions: np.ndarray) -> None:
-        """Look the rows of the tokens, and of their positions, up in the file's own tables."""
-        for op, table, places in self._embeddings:
-            out, rows = self._phases.buffer(op.out), _rows(table, tokens)
+        """Look the rows of the tokens, and of their positions and type, up in the file's own tables."""
+        for op in self._embeddings:
+            out, rows = self._phases.buffer(op.out), _rows(self._tensors[op.table], tokens)
             out[: len(tokens)] = rows if op.scale == 1.0 else rows * np.float32(op.scale)
-            if places:
-                out[: len(tokens)] += _rows(places, positions)
+            if op.positions:
+                out[: len(tokens)] += _rows(self._tensors[op.positions], positions)
+            if op.types:
+                out[: len(tokens)] += _rows(self._tensors[op.types], _FIRST)
 
     def _turn(self, positions: np.ndarray) -> None:
         """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them."""

@@ -49,12 +49,15 @@ def round16(n: int) -> int:
 
 def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]:
     """(rows, width) of each buffer; the logits have only the rows that one step can ask for."""
-    rows = {program.logits: most_outputs(program.n_vocab, max_rows)}
+    rows: dict[str | None, int] = {program.logits: most_outputs(program.n_vocab, max_rows)}
     return {name: (rows.get(name, max_rows), round16(width)) for name, width in program.buffers.items()}
 
 
 class Phases:
-    """The phases of a program over given memory. `list` is the result; `rope` and `temper` the tables a step fills."""
+    """The phases of a program over given memory. `list` is the result; `rope` and `temper` the tables a step fills.
+
+    After the first `body` phases the rows asked for are in `hidden`, after all of them their logits in `logits`.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,8 @@ class Phases:
         isa: Isa,
     ) -> None:
         self.list: list[Phase] = []
+        self.hidden: np.ndarray | None = None
+        self.body = 0
         self.rope: dict[tuple[tuple[float, ...], str, float], np.ndarray] = {}
         self.temper: dict[tuple[float, int, int], np.ndarray] = {}
         self.kernels: set[str] = {"run-step", "run-work"}
@@ -94,7 +99,7 @@ class Phases:
         for op in program.ops:
             self._lower(op)
         self.flush()
-        self.logits = self._buffers[program.logits]
+        self.logits = self._buffers[program.logits][:, : program.n_vocab] if program.logits else None
 
     def link(self, addresses: Mapping[str, int]) -> None:
         """Put the addresses of the kernels where their names stand."""

@@ -17,7 +17,7 @@ def store(op: ops.Store, step: Step) -> None:
 
 
 def attention(op: ops.Attention, step: Step) -> None:
-    """Each row attends to what its sequence holds up to the row's own position: to the last `window` of that, to its own chunk, or to all."""
+    """Each row attends to what its sequence holds up to the row's own position (or the batch's last): to the last `window` of that, to its own chunk, or to all."""
     memory = step.memories[op.cache]
     kv_heads = memory.keys.shape[1]
     q = step.get(op.q).reshape(step.rows, kv_heads, op.heads // kv_heads, -1)
@@ -27,6 +27,8 @@ def attention(op: ops.Attention, step: Step) -> None:
     for sequence in np.unique(step.batch.sequences):
         rows = np.flatnonzero(step.batch.sequences == sequence)
         own = step.positions[rows, None, None]
+        if not op.causal:
+            own = np.full_like(own, own.max())
         earliest = np.zeros_like(own)
         if op.window is not None:
             earliest = np.maximum(0, own - op.window + 1)

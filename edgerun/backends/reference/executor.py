@@ -36,6 +36,7 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Clamp: ops.clamp,
     graph.Softcap: ops.softcap,
     graph.Select: ops.select,
+    graph.Hidden: ops.hidden,
 }
 
 
@@ -52,12 +53,16 @@ class ReferenceExecutor:
         self._memories = [_memory(cache, pages) for cache in program.caches]
 
     def step(self, batch: Batch) -> np.ndarray:
-        """Run the rows of `batch`; float32 [outputs, n_vocab]."""
+        """Run the rows of `batch`; float32 [outputs, n_vocab], or hidden rows [outputs, width]."""
         assert 0 < len(batch.tokens) <= self.max_rows, "rows per step"
         assert len(batch.tokens) == len(batch.positions) == len(batch.sequences), "one entry per row"
         step = Step(batch, self._program.buffers, self._memories, self.weight)
         for op in self._program.ops:
             TWINS[type(op)](op, step)
+            if step.hidden is not None and (batch.hidden or self._program.logits is None):
+                return step.hidden.astype(np.float32)
+        assert not batch.hidden, "hidden rows of a program that does not mark them"
+        assert self._program.logits is not None
         return step.get(graph.View(self._program.logits, 0, self.n_vocab)).astype(np.float32)
 
     def weight(self, name: str) -> np.ndarray:

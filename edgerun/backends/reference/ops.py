@@ -11,9 +11,10 @@ from edgerun.graph import ops
 
 
 def embed(op: ops.Embed, step: Step) -> None:
-    """Rows of the table, times scale, plus the rows of the positions."""
+    """Rows of the table, times scale, plus the rows of the positions and of the first type."""
     x = step.weight(op.table)[step.batch.tokens] * op.scale
-    step.put(op.out, x if op.positions is None else x + step.weight(op.positions)[step.positions])
+    x = x if op.positions is None else x + step.weight(op.positions)[step.positions]
+    step.put(op.out, x if op.types is None else x + step.weight(op.types)[0])
 
 
 def norm(op: ops.Norm, step: Step) -> None:
@@ -124,3 +125,8 @@ def select(op: ops.Select, step: Step) -> None:
     x = step.get(op.x)[step.batch.outputs]
     step.rows, step.positions = len(x), step.positions[step.batch.outputs]
     step.put(op.out, x)
+
+
+def hidden(op: ops.Hidden, step: Step) -> None:
+    """Keep what may be asked for."""
+    step.hidden = step.get(op.x).copy()

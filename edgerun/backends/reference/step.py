@@ -20,7 +20,10 @@ class Memory:
 
 
 class Step:
-    """One step over a batch. rows, positions: of the rows that ops work on: all, or those asked for after `Select`."""
+    """One step over a batch. rows, positions: of the rows that ops work on: all, or those asked for after `Select`.
+
+    hidden: float64 [outputs, width] once the program has come to `ops.Hidden`.
+    """
 
     def __init__(self, batch: Batch, widths: dict[str, int], memories: list[Memory], weight: Callable[[str], np.ndarray]) -> None:
         self.batch = batch
@@ -28,6 +31,7 @@ class Step:
         self.positions = batch.positions
         self.memories = memories
         self.weight = weight   # name -> float64, in the tensor's shape
+        self.hidden: np.ndarray | None = None
         self._buffers = {name: np.zeros((self.rows, width)) for name, width in widths.items()}
 
     def get(self, view: View) -> np.ndarray:

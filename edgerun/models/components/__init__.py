@@ -9,13 +9,14 @@ from edgerun.models.components.attention import Attention, Heads, QKNorm, Temper
 from edgerun.models.components.embedding import Embedding
 from edgerun.models.components.experts import Clamp, Experts, Routing
 from edgerun.models.components.feed_forward import FeedForward
-from edgerun.models.components.head import Head
+from edgerun.models.components.head import Classifier, Head, Hidden
 from edgerun.models.components.latent_attention import LatentAttention
 from edgerun.models.components.layer import Layer, Part
 from edgerun.models.components.norm import Norm
+from edgerun.models.components.post_norm_layer import PostNormLayer
 from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
 
 __all__ = [
-    "Alibi", "Attention", "Clamp", "Embedding", "Experts", "FeedForward", "Head", "Heads", "LatentAttention", "Layer", "LinearScaling", "Norm",
-    "Pairing", "Part", "QKNorm", "Rope", "Routing", "Temperature", "YarnScaling",
+    "Alibi", "Attention", "Clamp", "Classifier", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Hidden", "LatentAttention", "Layer",
+    "LinearScaling", "Norm", "Pairing", "Part", "PostNormLayer", "QKNorm", "Rope", "Routing", "Temperature", "YarnScaling",
 ]  # fmt: skip

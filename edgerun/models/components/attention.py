@@ -55,12 +55,12 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Attention:
-    """Causal attention with grouped key/value heads (arXiv:2305.13245).
+    """Attention with grouped key/value heads (arXiv:2305.13245).
 
     scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores. sinks: whether each
     head has a logit that takes its share and carries no value (arXiv:2309.17453). chunk: positions are seen only within the same
     chunk of so many. temperature: of queries. alibi: what distance takes off the scores. clamp: q, k and v are cut off at +-clamp when
-    they are made.
+    they are made. causal: False is an encoder's, where every position sees the whole text.
     """
 
     heads: Heads
@@ -74,6 +74,7 @@ class Attention:
     temperature: Temperature | None = None
     alibi: Alibi | None = None
     clamp: float | None = None
+    causal: bool = True
 
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
@@ -105,5 +106,5 @@ class Attention:
         scale = 1 / math.sqrt(n.key) if self.scale is None else self.scale
         sinks = b.weight(f"{prefix}attn_sinks.weight", n.queries) if self.sinks else None
         slopes = self.alibi.slopes(n.queries) if self.alibi else None
-        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap, sinks, self.chunk, slopes))
+        b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap, sinks, self.chunk, slopes, self.causal))
         b.linear(att, out, [(f"{prefix}attn_output", out.width)], residual)

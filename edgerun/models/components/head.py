@@ -1,4 +1,4 @@
-"""The way out: the stream becomes logits."""
+"""The way out: the stream becomes hidden rows, and these logits, scores or nothing more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ from edgerun.models.components.norm import Norm
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """An encoder's: the hidden rows, normalised where the file has a last norm, and no logits."""
+
+    norm: Norm | None = None
+
+    def emit(self, b: Builder, x: View, n_vocab: int) -> None:
+        """Mark the hidden rows of the rows asked for."""
+        self.rows(b, x)
+
+    def rows(self, b: Builder, x: View) -> View:
+        """The view of the hidden rows."""
+        h = b.buffer("h", x.width)
+        b.add(ops.Select(x, h))
+        if self.norm:
+            self.norm.emit(b, h, h, "output_norm")
+        b.add(ops.Hidden(h))
+        return h
+
+
+@dataclass(frozen=True)
 class Head:
     """Logits: norm, the output matrix (or the token table where the file has none), scale, soft cap."""
 
@@ -20,9 +40,7 @@ class Head:
 
     def emit(self, b: Builder, x: View, n_vocab: int) -> View:
         """The view of the logits of the rows asked for."""
-        h = b.buffer("h", x.width)
-        b.add(ops.Select(x, h))
-        self.norm.emit(b, h, h, "output_norm")
+        h = Hidden(self.norm).rows(b, x)
         logits = b.buffer("logits", n_vocab)
         b.linear(h, logits, [("output" if b.has("output.weight") else "token_embd", n_vocab)])
         if self.scale != 1:
@@ -30,3 +48,23 @@ class Head:
         if self.softcap is not None:
             b.add(ops.Softcap(logits, logits, self.softcap))
         return logits
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A score for each label: output(tanh(dense(hidden))) (arXiv:1907.11692), without the dense layer where the file has none."""
+
+    labels: tuple[str, ...]
+    norm: Norm | None = None
+
+    def emit(self, b: Builder, x: View, n_vocab: int) -> View:
+        """The view of the scores of the rows asked for."""
+        h = Hidden(self.norm).rows(b, x)
+        if b.has("cls.weight"):
+            dense = b.buffer("t", x.width)
+            b.linear(h, dense, [("cls", x.width)])
+            b.add(ops.Softcap(dense, dense, 1.0))   # cap * tanh(x / cap)
+            h = dense
+        scores = b.buffer("logits", len(self.labels))
+        b.linear(h, scores, [("cls.output", len(self.labels))])
+        return scores

@@ -103,7 +103,9 @@ def by_transformers(case: Case) -> Recipe:
 
     def logits(tokens: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return model(torch.from_numpy(tokens.astype(np.int64))[None], use_cache=False).logits[0].double().numpy()
+            output = model(torch.from_numpy(tokens.astype(np.int64))[None], use_cache=False)
+        rows = output.logits if hasattr(output, "logits") else output.last_hidden_state   # of an encoder
+        return rows[0].double().numpy()
 
     recipe.sequences.extend(sequences(case.shapes["token_embd.weight"][0], case.windows, logits))
     return recipe

@@ -147,7 +147,7 @@ def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
     def run(args: int, head: int, rows: int, pairs: int, first: int, table: int, span: int, alone: int, q: int, s: int, o: int) -> None:
         frame, group, window = S.word(args, FRAME), S.word(args, GROUP), S.word(args, WINDOW)
         wide, room, softcap = S.word(args, KEY), S.word(args, ROOM), S.number(args, SOFTCAP)
-        strips, positions = (wide + STRIP - 1) // STRIP, S.word(frame, F.POSITIONS) + 4 * rows
+        strips, positions = (wide + STRIP - 1) // STRIP, S.word(frame, F.SEEN) + 4 * rows
         begin = max(span * F.SPAN, earliest(S.peek_i32(positions + 4 * S.quotient(first, group)), window) // PAGE * PAGE)
         end = min(span * F.SPAN + F.SPAN, S.peek_i32(positions + 4 * S.quotient(min(first + T, pairs) - 1, group)) + 1)
         if begin >= end:
@@ -180,7 +180,7 @@ def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
         for t in range(min(T, pairs - first)):
             row = S.quotient(first + t, group)
             own, row = head * group + first + t - row * group, rows + row
-            position = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row)
+            position = S.peek_i32(S.word(frame, F.SEEN) + 4 * row)
             start = max(alone * span, earliest(position, window) // F.SPAN)
             if start <= span <= position // F.SPAN:
                 slot = S.peek_i32(S.word(frame, F.SLOTS) + 8 * row) + alone * span
@@ -224,7 +224,7 @@ def build(keys: str, values: str, group: str, bias: str = "") -> Callable[[int, 
         rows, count, span, alone = S.peek_i32(tile), S.peek_i32(tile + 4), S.peek_i32(tile + 12), 1
         table, last = S.word(frame, F.TABLES) + S.peek_i32(tile + 8) * S.word(frame, F.TABLE), span
         if span < 0:
-            positions = S.word(frame, F.POSITIONS) + 4 * rows
+            positions = S.word(frame, F.SEEN) + 4 * rows
             alone, span = 0, earliest(S.peek_i32(positions), S.word(args, WINDOW)) // F.SPAN
             last = S.peek_i32(positions + 4 * (count - 1)) // F.SPAN
         pairs = count * S.word(args, GROUP)

@@ -6,9 +6,10 @@
     SELECTED           int32 [outputs], row numbers
     TILES              int32 [tiles][4]: first row, rows, sequence, span or -1 for all: neighbouring rows of one sequence
     TABLES, TABLE      int32 [sequences][pages], bytes from one sequence's table to the next
+    SEEN               int32 [rows], the last position that the row attends to: its own in a causal model, else its text's last
     SLOTS              int32 [rows][2]: where the row's results of attention go, and whether each span has a slot of its own
 """
 
-ROWS, OUTPUTS, POSITIONS, PAGES, SELECTED, TILES, TABLES, TABLE, SLOTS, WORDS = range(10)
+ROWS, OUTPUTS, POSITIONS, PAGES, SELECTED, TILES, TABLES, TABLE, SEEN, SLOTS, WORDS = range(11)
 SPAN = 256        # positions whose attention is computed together, from fresh: what threads split and what sums are ordered by
 MAX_HEAD = 1024   # widest head of keys or values: attention keeps its queries and results on the stack

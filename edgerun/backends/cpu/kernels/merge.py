@@ -73,7 +73,7 @@ def build(values: str) -> Callable[[int, int], None]:
 
     def kernel(args: int, row: int) -> None:
         frame, width, room, result = S.word(args, 9), S.word(args, 5), S.word(args, 6), whole()
-        position = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row)
+        position = S.peek_i32(S.word(frame, F.SEEN) + 4 * row)
         slot = S.word(args, 0) + S.peek_i32(S.word(frame, F.SLOTS) + 8 * row) * S.word(args, 1)
         first = last = 0
         if S.peek_i32(S.word(frame, F.SLOTS) + 8 * row + 4):

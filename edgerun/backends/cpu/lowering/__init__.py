@@ -30,4 +30,5 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Clamp: rows.clamp,
     ops.Softcap: rows.softcap,
     ops.Select: rows.select,
+    ops.Hidden: rows.hidden,
 }

@@ -92,5 +92,10 @@ def select(p: Phases, op: ops.Select) -> None:
     p.row("row-select", op.out, *p.at(op.x), *p.at(op.out), op.x.width, p.frame)
 
 
+def hidden(p: Phases, op: ops.Hidden) -> None:
+    """Nothing to compute: a step that is asked for hidden rows leaves out the phases behind the one that makes them."""
+    p.hidden, p.body = p.buffer(op.x), len(p.list) + bool(p.chain)
+
+
 def _map(p: Phases, name: str, x: ops.View, y: ops.View, out: ops.View, factor: float = 0.0) -> None:
     p.row(f"row-map-{name}", out, *p.at(x), *p.at(y), *p.at(out), out.width, bits(factor))
