@@ -41,8 +41,3 @@ class Spec:
     def n_layer(self) -> int:
         """Number of layers."""
         return len(self.layers)
-
-    @property
-    def longest(self) -> int | None:
-        """Positions that it learned one by one: it cannot compute more. None where it can compute any."""
-        return self.embedding.positions

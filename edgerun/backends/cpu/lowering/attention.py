@@ -25,7 +25,7 @@ def store(p: Phases, op: ops.Store) -> None:
 
 def attention(p: Phases, op: ops.Attention) -> None:
     """A phase leaves results by span in slots; the row op that makes them one goes into the chain behind it."""
-    assert op.causal or not (op.window or op.chunk), "a window of a row that sees what comes after it"
+    assert op.causal or not (op.window or op.chunk or op.slopes), "a window or a distance of a row that sees what comes after it"
     p.flush()
     cache, (keys, values) = p.caches[op.cache], p.kinds
     group = op.heads // cache.kv_heads
