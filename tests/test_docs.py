@@ -42,7 +42,7 @@ def test_the_road_of_a_token_is_about_1200_lines() -> None:
     road = re.findall(r"\| `(edgerun/[\w/]+\.py)` \|", page[page.index("**once per token**") :])
     assert road[0].endswith("session.py")
     assert road[-1].endswith("dot.py")
-    assert sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in road) < 1300
+    assert sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in road) < 1400
 
 
 def test_the_readme_names_every_format() -> None:

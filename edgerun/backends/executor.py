@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 PAGE = 64   # positions per page of key/value memory, the same for every backend
+SLOTS = 2   # slots of recurrent state unless more are asked for: one for a sequence, one to keep a copy in
 KV_KINDS = ("f16", "f32", "bf16", "q8_0", "q4_0")   # what keys and values may be kept as; a backend may keep more than is asked for
 
 LOGITS_BYTES = 64 << 20   # room for the logits of one step
@@ -23,7 +24,9 @@ class Batch:
     """Rows for one step: n rows, of which m are asked for logits, or for hidden rows.
 
     Rows of one sequence stand next to each other in the order of their positions; tables[s] lists the pages of
-    sequence s, so position p of it lives in page tables[s, p // PAGE] at p % PAGE.
+    sequence s, so position p of it lives in page tables[s, p // PAGE] at p % PAGE. Its recurrent state, where the model
+    has one, is in slot states[s]; it stands after the positions of the steps before, and a row at position 0 begins with
+    zeros. Without `states`, sequence s has slot s.
     """
 
     tokens: np.ndarray      # int32 [n]
@@ -32,6 +35,7 @@ class Batch:
     tables: np.ndarray      # int32 [sequences, pages]
     outputs: np.ndarray     # int32 [m], ascending row numbers; for logits m is at most most_outputs
     hidden: bool = False    # ask for hidden rows and compute no logits
+    states: np.ndarray | None = None   # int32 [sequences], no slot twice
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,12 @@ class MemoryPlan:
     weights: int
     kv: int
     scratch: int
+    state: int = 0   # recurrent state, all slots
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.kv + self.scratch
+        return self.weights + self.kv + self.scratch + self.state
 
 
 class Tensor(Protocol):
@@ -77,17 +82,22 @@ class Tensor(Protocol):
 
 
 class Executor(Protocol):
-    """A compiled model with its key/value memory."""
+    """A compiled model with its key/value memory and recurrent states."""
 
     n_vocab: int     # columns of the logits; 0 where there are none, of an encoder
     pages: int       # pages of key/value memory
     max_rows: int    # most rows in one step
+    slots: int       # slots of recurrent state; 0 for a model without
 
     def step(self, batch: Batch) -> np.ndarray:
         """Run the rows, write their keys and values, return float32 [m, n_vocab]; valid until the next step.
 
         Hidden rows, float32 [m, width of the stream], where the batch asks for them or the program has no logits.
         """
+        ...
+
+    def copy_state(self, source: int, target: int) -> None:
+        """Make the recurrent state in slot `target` what it is in slot `source`."""
         ...
 
     def close(self) -> None:

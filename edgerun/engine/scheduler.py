@@ -46,6 +46,8 @@ class Scheduler:
         for s in waiting:
             if s.pending > 1 and room:
                 rows = min(s.pending, room)
+                if s.done < s.pause:
+                    rows = min(rows, s.pause - s.done)
                 turns.append(Turn(s, s.done, s.done + rows))
                 room -= rows
         return turns

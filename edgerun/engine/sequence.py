@@ -12,13 +12,14 @@ from edgerun.engine.kvcache import PagePool, pages_for
 class Sequence:
     """tokens[:done] are in memory, the rest waits to be evaluated; position p lives in page pages[p // PAGE].
 
-    Logits are asked for from position `wanted` on.
+    Logits are asked for from position `wanted` on. A step ends at position `pause`, where it does not begin behind it.
     """
 
     tokens: list[int] = field(default_factory=list)
     wanted: int = 0
     done: int = 0
     pages: list[int] = field(default_factory=list)
+    pause: int = 0
 
     @property
     def pending(self) -> int:

@@ -1,6 +1,7 @@
 """One sequence on one executor: prompt ids in, generated ids out. Knows token ids only.
 
-What is in memory stays there: the next prompt is evaluated from where it differs. An exception at any point, Ctrl-C
+What is in memory stays there: the next prompt is evaluated from where it differs, or, where the model has a recurrent state,
+from a copy of that before (`recurrence.py`). An exception at any point, Ctrl-C
 included, leaves the session usable: a token counts as in memory only after the step that evaluated it returned.
 A session serves one thread and one answer at a time.
 """
@@ -15,6 +16,7 @@ import numpy as np
 
 from edgerun.backends.executor import Executor, most_outputs
 from edgerun.engine.kvcache import PagePool
+from edgerun.engine.recurrence import BEFORE_END, Recurrence
 from edgerun.engine.scheduler import Scheduler, batch_of
 from edgerun.engine.sequence import Sequence
 from edgerun.engine.stats import Stats
@@ -40,6 +42,7 @@ class Session:
         self.pool = PagePool(executor.pages)
         self.scheduler = Scheduler(executor.max_rows, chunk)
         self.sequence = Sequence()
+        self.recurrence = Recurrence(executor)
         self.stats = Stats()
 
     @property
@@ -75,9 +78,9 @@ class Session:
         return self._logits(list(ids), start)
 
     def rewind(self, length: int = 0) -> None:
-        """Forget the tokens in memory from position `length` on."""
+        """Forget the tokens in memory from position `length` on; more of them where a recurrent state cannot go back to there."""
         old = self.sequence
-        old.cut(self.pool, min(length, old.done))
+        old.cut(self.pool, self.recurrence.back(min(length, old.done)))
         self.pool.recount([old.pages])
         self.sequence = Sequence(old.tokens, done=old.done, pages=old.pages)   # an answer that still runs notices
 
@@ -143,7 +146,8 @@ class Session:
     def _begin(self, tokens: list[int], wanted: int) -> Sequence:
         """A new sequence of `tokens` that keeps the pages of what it shares with the one in memory."""
         self.rewind(min(_common(self.tokens, tokens), wanted))   # the logits that are wanted have to be computed
-        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages)
+        pause = 0 if self.recurrence.none else wanted + 1 - BEFORE_END
+        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages, pause=pause)
         return self.sequence
 
     def _prefill(self, sequence: Sequence, on_progress: Progress) -> np.ndarray:
@@ -161,10 +165,13 @@ class Session:
             turn.sequence.grow(self.pool, turn.stop)
         batch = batch_of(turns)
         begun = perf_counter()
-        logits = self.executor.step(batch)
+        with self.recurrence.moving(turns[0].stop):
+            logits = self.executor.step(batch)
         scheduler.took(len(batch.tokens), perf_counter() - begun)
         for turn in turns:
             turn.sequence.done = turn.stop
+        if sequence.done == sequence.pause:
+            self.recurrence.keep()
         return logits
 
 

@@ -1,4 +1,4 @@
-"""Collects ops, buffers and caches while a spec is walked, and holds every tensor of the file to account.
+"""Collects ops, buffers, caches and states while a spec is walked, and holds every tensor of the file to account.
 
 Knows names and shapes only: no architecture, no bytes.
 """
@@ -27,6 +27,7 @@ class Builder:
         self._ops: list[Op] = []
         self._buffers: dict[str, int] = {}
         self._caches: list[Cache] = []
+        self._states: list[tuple[int, ...]] = []
 
     def has(self, name: str) -> bool:
         """Whether the file has tensor `name`."""
@@ -61,6 +62,11 @@ class Builder:
         self._caches.append(cache)
         return len(self._caches) - 1
 
+    def state(self, *shape: int) -> int:
+        """The index of a new recurrent state."""
+        self._states.append(shape)
+        return len(self._states) - 1
+
     def add(self, op: Op) -> None:
         """Append an op."""
         self._ops.append(op)
@@ -94,7 +100,7 @@ class Builder:
             first = ", ".join(ascii(name)[:80] for name in sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
             raise ModelError(f"{len(unused)} tensors have no part in this architecture as edgerun knows it: {first}; its answers would be wrong")
         n_vocab, buffer = (logits.width, logits.buffer) if logits else (0, None)
-        return Program(tuple(self._ops), dict(self._buffers), tuple(self._caches), frozenset(self._used), n_vocab, buffer)
+        return Program(tuple(self._ops), dict(self._buffers), tuple(self._caches), frozenset(self._used), n_vocab, buffer, tuple(self._states))
 
 
 def _text(shape: Shape) -> str:

@@ -3,7 +3,10 @@
 A buffer is float32 [rows, width]; rows is the number of rows of the batch, or of the rows asked for after `Select`.
 An op reads and writes views (columns `start:start + width` of a buffer) and names weights by their tensor name.
 Every op has a float64 twin in `backends/reference/`; the op suite holds every backend to it.
-All ops but `Linear`, `HeadLinear`, `Experts` and `Attention` work on each row by itself.
+All ops but `Linear`, `HeadLinear`, `Experts`, `Attention` and those with a state (`Convolve`, `Scan`, `DeltaRule`) work on each row
+by itself.
+
+A state is what a recurrent op remembers of a sequence besides its rows: zero before position 0, changed by every row.
 """
 
 from __future__ import annotations
@@ -168,6 +171,64 @@ class Attention(Op):
     causal: bool = True
 
 
+@dataclass(frozen=True)
+class Convolve(Op):
+    """out[t] = bias + sum over j of weight[:, j] * x[t - taps + 1 + j]: each column by itself, over the rows of its sequence.
+
+    weight: [width, taps]; state `state` holds the last taps - 1 rows of x, [taps - 1, width]. out may be x.
+    """
+
+    x: View
+    out: View
+    weight: str
+    bias: str | None
+    taps: int
+    state: int
+
+
+@dataclass(frozen=True)
+class Scan(Op):
+    """Selective state space (arXiv:2312.00752; with one a per head arXiv:2405.21060), over the rows of each sequence in order.
+
+    h = exp(dt * a) * h + dt * x * b; out = sum over n of h * c, plus d * x; for each column of x, h being [n] numbers.
+    dt, a and d: one for each of `heads` heads of columns (then a is [heads]), or, with one head, for each column (a is [width, n]).
+    b, c: [groups, n]; consecutive columns share a group. State `state`: [heads, n, width / heads].
+    """
+
+    x: View
+    dt: View
+    b: View
+    c: View
+    out: View
+    a: str
+    d: str
+    heads: int
+    groups: int
+    state: int
+
+
+@dataclass(frozen=True)
+class DeltaRule(Op):
+    """Gated delta rule (arXiv:2412.06464) over the rows of each sequence in order.
+
+    For each of `heads` heads: s = exp(dt * a) * s; s = s + k (beta * (v - s^T k))^T; out = s^T q.
+    q and k hold `key_heads` heads; head j uses key head j // (heads / key_heads), or j % key_heads where `tiled`.
+    beta, dt: one number per head; a: [heads]. State `state`: [heads, key width, value width].
+    """
+
+    q: View
+    k: View
+    v: View
+    beta: View
+    dt: View
+    out: View
+    a: str
+    heads: int
+    key_heads: int
+    state: int
+    tiled: bool = False
+
+
 Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"]   # gelu: the tanh form
 
 
@@ -273,6 +334,34 @@ class Add(Op):
     x: View
     y: View
     out: View
+
+
+@dataclass(frozen=True)
+class Product(Op):
+    """out = x * y."""
+
+    x: View
+    y: View
+    out: View
+
+
+@dataclass(frozen=True)
+class Softplus(Op):
+    """out = ln(1 + e^(x + bias)); bias has an entry for each column, None is 0."""
+
+    x: View
+    out: View
+    bias: str | None = None
+
+
+@dataclass(frozen=True)
+class Arrange(Op):
+    """Block i of out = block order[i] of x, where a block is `block` columns. out must not be x."""
+
+    x: View
+    out: View
+    block: int
+    order: tuple[int, ...]
 
 
 @dataclass(frozen=True)

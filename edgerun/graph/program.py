@@ -22,7 +22,8 @@ class Program:
     """ops in order; buffers: width by name; caches by index; the last op leaves the logits in buffer `logits`.
 
     `tensors` names every tensor of the file that the program reads. n_vocab: columns of the logits, one for each token, or
-    for each label of a classifier. An encoder's program ends with `ops.Hidden`: logits is None and n_vocab 0.
+    for each label of a classifier. An encoder's program ends with `ops.Hidden`: logits is None and n_vocab 0. states: shapes of
+    the recurrent states by index.
     """
 
     ops: tuple[Op, ...]
@@ -31,6 +32,7 @@ class Program:
     tensors: frozenset[str]
     n_vocab: int
     logits: str | None = "logits"
+    states: tuple[tuple[int, ...], ...] = ()
 
     @property
     def causal(self) -> bool:

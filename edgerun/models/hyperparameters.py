@@ -40,6 +40,7 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "attention.causal": (True,),
     "attention.clamp_kqv": (0,),
     "attention.max_alibi_bias": (0,),
+    "attention.recurrent_layers": (),
     "attention.scale": (0,),
     "attention.sliding_window": (0,),
     "attention.temperature_scale": (0,),
@@ -57,6 +58,7 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "logit_scale": (0, 1),
     "nextn_predict_layers": (0,),
     "residual_scale": (0, 1),
+    "ssm.dt_b_c_rms": (False,),
     "rope.scaling.yarn_ext_factor": (1, -1),
     "rope.scaling.yarn_attn_factor": (1,),
     "rope.scaling.yarn_log_multiplier": (0,),
@@ -100,6 +102,26 @@ class Hyperparameters:
             raise self.wrong(key, value, f"a whole number from {least} to {most} is needed")
         return value
 
+    def counts(self, key: str, least: int = 1, most: int = MAX_COUNT) -> tuple[int, ...]:
+        """A whole number from least to most for each layer, from an array of them or one for all."""
+        value = self.get(key)
+        if not isinstance(value, Sized) or not isinstance(value, Iterable) or isinstance(value, str):
+            return (self.count(key, least=least, most=most),) * self.n_layer
+        values = list(value)
+        if len(values) != self.n_layer or not all(isinstance(v, int) and not isinstance(v, bool) and least <= v <= most for v in values):
+            raise self.wrong(key, value, f"a whole number from {least} to {most} is needed for each of {self.n_layer} layers")
+        return tuple(values)
+
+    def flags(self, key: str) -> tuple[bool, ...] | None:
+        """True or false for each layer, or None where the file does not say."""
+        value = self.get(key)
+        if value is None:
+            return None
+        values = list(value) if isinstance(value, Sized) and isinstance(value, Iterable) else []
+        if len(values) != self.n_layer or not all(v in (False, True) for v in values):
+            raise self.wrong(key, value, f"true or false is needed for each of {self.n_layer} layers")
+        return tuple(map(bool, values))
+
     def number(self, key: str, default: float | None = None, least: float = 0.0, most: float = math.inf) -> float:
         """A finite number from least to most."""
         value = self.get(key)
@@ -117,9 +139,10 @@ class Hyperparameters:
         """A positive number, or None where the file has none or 0."""
         return None if _among(self.get(key), (None, 0)) else self.positive(key)
 
-    def flag(self, key: str) -> bool:
-        """True or false, which the file has to say."""
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """True or false, which the file has to say where there is no default."""
         value = self.get(key)
+        value = default if value is None else value
         if not isinstance(value, bool):
             raise self.wrong(key, value, "true or false is needed")
         return value
@@ -141,10 +164,10 @@ class Hyperparameters:
         """The eps of layer norms."""
         return self.number("attention.layer_norm_epsilon", most=1.0)
 
-    def heads(self) -> Heads:
-        """Head counts and widths; a width that the file does not state is n_embd / heads."""
+    def heads(self, kv: int | None = None) -> Heads:
+        """Head counts and widths; a width that the file does not state is n_embd / heads. kv: of this layer, where layers differ."""
         n = self.count("attention.head_count")
-        kv = self.count("attention.head_count_kv", n)
+        kv = self.count("attention.head_count_kv", n) if kv is None else kv
         if n % kv:
             raise self.wrong("attention.head_count_kv", kv, f"it must divide head_count, {n}")
         if self.n_embd % n and (self.get("attention.key_length") is None or self.get("attention.value_length") is None):
@@ -180,9 +203,9 @@ class Hyperparameters:
         beta = self.number("attention.temperature_scale", 0.0, most=1e3)
         return Temperature(beta, self.count("attention.temperature_length", most=MAX_CONTEXT)) if beta else None
 
-    def rope(self, pairing: Pairing) -> Rope:
-        """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight."""
-        key_width = self.heads().key
+    def rope(self, pairing: Pairing, heads: Heads | None = None) -> Rope:
+        """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight. heads: where layers differ."""
+        key_width = (heads or self.heads()).key
         width = self.count("rope.dimension_count", key_width, most=key_width)
         if width % 2:
             raise self.wrong("rope.dimension_count", width, "an even number is needed")

@@ -59,6 +59,7 @@ class Case:
     buffers: dict[str, int] = field(default_factory=dict)
     tensors: dict[str, MemoryTensor] = field(default_factory=dict)
     caches: tuple[Cache, ...] = ()
+    states: tuple[tuple[int, ...], ...] = ()
     bound: float = 1e-11
     scale: float = 1.0
     positions: str | None = None
@@ -67,7 +68,7 @@ class Case:
     def program(self) -> Program:
         embed = ops.Embed(self.view("x"), "table", positions=self.positions, types=self.types)
         every = {"x": self.width, "logits": self.out, **self.buffers}
-        return Program((embed, *self.ops), every, self.caches, frozenset(self.tensors) | {"table"}, self.out)
+        return Program((embed, *self.ops), every, self.caches, frozenset(self.tensors) | {"table"}, self.out, states=self.states)
 
     def view(self, name: str) -> View:
         return View(name, 0, {"x": self.width, "logits": self.out, **self.buffers}[name])
@@ -249,6 +250,34 @@ def whole_attention() -> Case:
     return Case("attention-whole", x.width, steps, 6 * 24, caches=(Cache(2, 32, 24),), bound=1e-10)
 
 
+def recurrences() -> list[Case]:
+    """Convolutions, scans by column and by head, delta rules: odd widths, groups, heads that share keys."""
+    cases = []
+    for width, taps, bias in ((64, 4, "b"), (50, 3, None), (7, 2, "b")):
+        op = ops.Convolve(X("x", 0, width), X(OUT, 0, width), "w", bias, taps, 0)
+        tensors = {"w": tensor("w", _random(width, taps))} | ({"b": tensor("b", _random(width, seed=5))} if bias else {})
+        cases.append(Case(f"convolve-{width}-{taps}", width, [op], width, tensors=tensors, states=((taps - 1, width),)))
+    for name, heads, width, groups, n in (("column", 1, 64, 1, 16), ("column-odd", 1, 37, 1, 5), ("head", 4, 32, 2, 24), ("head-odd", 6, 20, 3, 7), ("head-one", 3, 16, 1, 128)):
+        own, inner, few = heads == 1, heads * width, groups * n
+        steps = inner if own else heads
+        x, dt, b, c = (X("x", start, size) for start, size in ((0, inner), (inner, steps), (inner + steps, few), (inner + steps + few, few)))
+        scan = ops.Scan(x, dt, b, c, X(OUT, 0, inner), "a", "d", heads, groups, 0)
+        decays = -np.abs(_random(*((inner, n) if own else (heads, 1)))) - 0.05
+        tensors = {"a": tensor("a", decays), "d": tensor("d", _random(steps, seed=5))}
+        total = inner + steps + 2 * few
+        cases.append(Case(f"scan-{name}", total, [ops.Softplus(dt, dt), scan], inner, tensors=tensors, states=((heads, n, width),)))
+    for name, heads, keys, key, value, tiled in (("alike", 2, 2, 32, 32, False), ("shared", 6, 3, 20, 24, False), ("tiled", 6, 3, 20, 24, True), ("wide", 2, 1, 128, 128, False)):
+        k, v = keys * key, heads * value
+        sizes = (k, k, v, heads, heads)
+        parts = [X("x", sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+        both, beta, dt = X("x", 0, 2 * k), parts[3], parts[4]
+        before = [ops.Norm(both, both, None, 1e-6, groups=2 * keys), ops.Scale(both, both, key**-0.5), ops.Activate(beta, beta, "sigmoid"), ops.Softplus(dt, dt)]
+        rule = ops.DeltaRule(*parts, X(OUT, 0, v), "a", heads, keys, 0, tiled)
+        tensors = {"a": tensor("a", -np.abs(_random(heads)) / 4)}
+        cases.append(Case(f"delta-{name}", sum(sizes), [*before, rule], v, tensors=tensors, states=((heads, key, value),)))
+    return cases
+
+
 def case_of(name: str) -> Case:
     """One of the float cases."""
     return next(case for case in [*float_cases(), whole_attention()] if case.name == name)
@@ -265,6 +294,13 @@ def maps() -> list[Case]:
     clamped = ops.ClampedGate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), 1.7, 5.0)
     cases += [Case("gate-spread", 37, [spread], 36, scale=4.0), Case("gate-clamped", 72, [clamped], 36, scale=4.0)]
     cases.append(Case("add", 64, [ops.Add(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
+    cases.append(Case("product", 64, [ops.Product(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
+    biased = ops.Softplus(X("x", 0, 33), X(OUT, 0, 33), "b")
+    cases.append(Case("softplus", 33, [ops.Softplus(X("x", 0, 33), X(OUT, 0, 33))], 33, scale=12.0))
+    cases.append(Case("softplus-bias", 33, [biased], 33, tensors={"b": tensor("b", _random(33))}, scale=4.0))
+    for block, order in ((1, (4, 0, 2)), (20, (1, 0, 2))):
+        arrange = ops.Arrange(X("x", 0, 60), X(OUT, 0, block * len(order)), block, order)
+        cases.append(Case(f"arrange-{block}", 60, [arrange], block * len(order)))
     cases.append(Case("scale", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), -0.3)], 33))
     cases.append(Case("clamp", 33, [ops.Clamp(X("x", 0, 33), X(OUT, 0, 33), 0.7)], 33))
     places = {"places": tensor("places", _random(PAGES * PAGE, 33))}
@@ -286,5 +322,5 @@ def tempered() -> list[Case]:
 
 def float_cases() -> list[Case]:
     """Everything but the integer products."""
-    every = norms() + linears(["F32", "F16", "BF16"]) + ropes() + tempered() + attentions() + maps() + routes() + experts(["F32", "F16", "BF16"])
-    return every + head_linears(["F32", "F16"]) + slices()
+    every = norms() + linears(["F32", "F16", "BF16"]) + ropes() + tempered() + attentions() + recurrences() + maps() + routes()
+    return every + experts(["F32", "F16", "BF16"]) + head_linears(["F32", "F16"]) + slices()

@@ -14,13 +14,13 @@ from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
 
 
-def run(op_list, x, *, widths=None, weights=None, caches=(), positions=None, outputs=None, hidden=False):
+def run(op_list, x, *, widths=None, weights=None, caches=(), states=(), positions=None, outputs=None, hidden=False):
     """Feed rows `x` through ops from buffer x to buffer y, on one fresh sequence; what y holds then."""
     x = np.asarray(x, np.float32)
     n = len(x)
     table = {"rows": x} | {name: np.asarray(value, np.float32) for name, value in (weights or {}).items()}
     widths = {"x": x.shape[1], "y": x.shape[1]} | (widths or {})
-    program = Program((ops.Embed(View("x", 0, x.shape[1]), "rows"), *op_list), widths, tuple(caches), frozenset(table), widths["y"], "y")
+    program = Program((ops.Embed(View("x", 0, x.shape[1]), "rows"), *op_list), widths, tuple(caches), frozenset(table), widths["y"], "y", tuple(states))
     executor = reference.compile(program, {name: FakeTensor(name, values) for name, values in table.items()}, pages=2)
     positions = np.arange(n) if positions is None else np.asarray(positions)
     outputs = np.arange(n) if outputs is None else np.asarray(outputs, int)
@@ -294,3 +294,74 @@ def test_temper_grows_at_multiples_of_the_length() -> None:
     got = run([ops.Temper(X, 0.5, 8), ops.Scale(X, Y, 1.0)], rows, positions=[0, 7, 8, 23])
     np.testing.assert_allclose(got[:, 0], [1, 1, 1 + 0.5 * math.log(2), 1 + 0.5 * math.log(3)], rtol=1e-6)
     assert run([ops.Temper(X, 0.5, 8, 1), ops.Scale(X, Y, 1.0)], rows[:2], positions=[6, 7])[1, 0] == pytest.approx(1 + 0.5 * math.log(2))
+
+
+# ---- recurrent state ---------------------------------------------------------------------------------------------------------
+
+
+def test_convolve_sees_the_last_taps() -> None:
+    x, w, b = [[1.0, -2.0], [3.0, 0.5], [2.0, 1.0]], [[0.5, 2.0, -1.0], [1.0, 0.0, 3.0]], [0.25, 0.0]
+    op = ops.Convolve(View("x", 0, 2), View("y", 0, 2), "w", "b", 3, 0)
+    got = run([op], x, widths={"y": 2}, weights={"w": w, "b": b}, states=((2, 2),))
+    want = [
+        [0.25 - 1, 3 * -2.0],
+        [0.25 + 2 * 1 - 3, 3 * 0.5],
+        [0.25 + 0.5 * 1 + 2 * 3 - 2, -2.0 + 3 * 1.0],
+    ]
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_scan_by_head() -> None:
+    """Two heads of one column, which share b and c of two numbers."""
+    rows = [[1.0, 2.0, 0.5, 0.25, 1.0, -1.0, 2.0, 0.5], [3.0, -1.0, 1.0, 0.5, 0.5, 2.0, 1.0, 1.0]]
+    x, dt, b, c = (View("x", 2 * i, 2) for i in range(4))
+    op = ops.Scan(x, dt, b, c, View("y", 0, 2), "a", "d", 2, 1, 0)
+    got = run([op], rows, widths={"y": 2}, weights={"a": [-1.0, -2.0], "d": [0.5, 3.0]}, states=((2, 2, 1),))
+    h = np.zeros((2, 2))
+    for row, out in zip(rows, got, strict=True):
+        for i, (a, d) in enumerate(((-1.0, 0.5), (-2.0, 3.0))):
+            h[i] = math.exp(row[2 + i] * a) * h[i] + row[2 + i] * row[i] * np.array(row[4:6])
+            assert out[i] == pytest.approx(h[i] @ row[6:8] + d * row[i], rel=1e-6)
+
+
+def test_scan_by_column() -> None:
+    """One head of two columns, each with a step of its own and two decays."""
+    rows = [[1.0, 2.0, 0.5, 0.25, 1.0, -1.0, 2.0, 0.5], [3.0, -1.0, 1.0, 0.5, 0.5, 2.0, 1.0, 1.0]]
+    x, dt, b, c = (View("x", 2 * i, 2) for i in range(4))
+    a, d = [[-1.0, -0.5], [-2.0, -0.25]], [0.5, 3.0]
+    got = run([ops.Scan(x, dt, b, c, View("y", 0, 2), "a", "d", 1, 1, 0)], rows, widths={"y": 2}, weights={"a": a, "d": d}, states=((1, 2, 2),))
+    h = np.zeros((2, 2))
+    for row, out in zip(rows, got, strict=True):
+        for i in range(2):
+            h[i] = np.exp(row[2 + i] * np.array(a[i])) * h[i] + row[2 + i] * row[i] * np.array(row[4:6])
+            assert out[i] == pytest.approx(h[i] @ row[6:8] + d[i] * row[i], rel=1e-6)
+
+
+@pytest.mark.parametrize(("tiled", "keys"), [(False, (0, 0, 1, 1)), (True, (0, 1, 0, 1))])
+def test_delta_rule_and_whose_key_a_head_reads(tiled: bool, keys: tuple[int, ...]) -> None:
+    rows = np.random.default_rng(8).normal(size=(3, 4 + 4 + 4 + 4 + 4)).astype(np.float32)   # q, k: 2 heads of 2; v: 4 of 1; beta; dt
+    parts = [View("x", 4 * i, 4) for i in range(5)]
+    op = ops.DeltaRule(*parts, View("y", 0, 4), "a", 4, 2, 0, tiled)
+    a = [-0.1, -0.2, -0.3, -0.4]
+    got = run([op], rows, widths={"y": 4}, weights={"a": a}, states=((4, 2, 1),))
+    s = np.zeros((4, 2))
+    for row, out in zip(rows.astype(float), got, strict=True):
+        q, k, v, beta, dt = row.reshape(5, 4)
+        for j, key in enumerate(keys):
+            mine = k[2 * key : 2 * key + 2]
+            s[j] *= math.exp(dt[j] * a[j])
+            s[j] += mine * beta[j] * (v[j] - s[j] @ mine)
+            assert out[j] == pytest.approx(s[j] @ q[2 * key : 2 * key + 2], rel=1e-5)
+
+
+def test_product_softplus_and_arrange() -> None:
+    assert run([ops.Product(X, X, Y)], ROWS)[0].tolist() == [1, 4, 9, 16]
+    got = run([ops.Softplus(X, Y, "b")], ROWS, weights={"b": [1.0, 0.0, -1.0, 50.0]})
+    assert got[0].tolist() == pytest.approx([math.log1p(math.e**2), math.log1p(math.e**-2), math.log1p(math.e**2), 54.0], rel=1e-6)
+    assert run([ops.Arrange(X, Y, 2, (1, 0))], ROWS)[0].tolist() == [3, 4, 1, -2]
+    assert run([ops.Arrange(X, View("y", 0, 2), 1, (2, 1))], ROWS, widths={"y": 2})[0].tolist() == [3, -2]
+
+
+def test_norm_with_weights_of_each_group() -> None:
+    got = run([ops.Norm(X, Y, "w", 0.0, groups=2, own=True)], [[3.0, 4.0, 1.0, 1.0]], weights={"w": [[1.0, 2.0], [3.0, 4.0]]})
+    assert got[0].tolist() == pytest.approx([3 / 12.5**0.5, 8 / 12.5**0.5, 3.0, 4.0], rel=1e-6)

@@ -20,7 +20,7 @@ from edgerun.graph.program import Program
 class Recorder:
     """An executor that notes its steps and checks that what lies before a position was written, with the same tokens always."""
 
-    n_vocab, pages, max_rows = 50, 8, 64
+    n_vocab, pages, max_rows, slots = 50, 8, 64, 0
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int, int]] = []   # first position, rows, rows of logits

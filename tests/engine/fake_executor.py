@@ -17,6 +17,7 @@ class FakeExecutor:
         self.pages = pages
         self.n_vocab = n_vocab
         self.max_rows = max_rows
+        self.slots = 0
         self.memory = np.full((pages, PAGE, 2), -1, np.int64)
         self.steps: list[int] = []
         self.interrupt_at: int | None = None   # row before which a step is interrupted, counted over all steps
@@ -51,6 +52,33 @@ class FakeExecutor:
 
     def close(self) -> None:
         self.closed = True
+
+
+class RecurrentExecutor(FakeExecutor):
+    """One whose logits also depend on a state: the tokens that a slot has seen since position 0, whatever the pages say."""
+
+    def __init__(self, pages: int = 8, n_vocab: int = 50, max_rows: int = 64) -> None:
+        super().__init__(pages, n_vocab, max_rows)
+        self.slots = 2
+        self.states: list[list[int]] = [[-1], [-1]]
+        self.copies = 0
+
+    def step(self, batch: Batch) -> np.ndarray:
+        for row, position in enumerate(batch.positions.tolist()):
+            if self.interrupt_at == row:
+                break
+            if position == 0:
+                self.states[0] = []
+            assert len(self.states[0]) == position, "the state stands somewhere else"
+            self.states[0].append(int(batch.tokens[row]))
+        logits = super().step(batch)
+        for row, logit in zip(batch.outputs.tolist(), logits, strict=True):
+            assert (logit == truth(self.states[0][: int(batch.positions[row]) + 1], self.n_vocab)).all()
+        return logits
+
+    def copy_state(self, source: int, target: int) -> None:
+        self.states[target] = list(self.states[source])
+        self.copies += 1
 
 
 def truth(tokens: np.ndarray | list[int], n_vocab: int) -> np.ndarray:

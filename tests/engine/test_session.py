@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_executor import FakeExecutor, expected, greedy, truth
+from fake_executor import FakeExecutor, RecurrentExecutor, expected, greedy, truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -250,3 +250,84 @@ def test_a_pool_too_small_says_so() -> None:
         list(session.generate(PROMPT, greedy, 1))
     check(session)
     assert list(session.generate(PROMPT[:5], greedy, 1)) == expected(PROMPT[:5], 1)
+
+
+# ---- recurrent state -------------------------------------------------------------------------------------------------------
+
+
+def recurrent(chunk: int | None = None, **executor: int) -> Session:
+    return Session(RecurrentExecutor(8, **executor), 512, chunk)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(tokens, st.integers(0, 8), st.integers(0, 12)), min_size=1, max_size=6), st.one_of(st.none(), st.integers(1, 300)))
+def test_a_recurrent_model_gives_the_same_answers(turns: list[tuple[list[int], int, int]], chunk: int | None) -> None:
+    session, last = recurrent(chunk), list[int]()
+    for fresh, keep, read in turns:
+        prompt = last[: len(last) * keep // 8] + fresh
+        stream = session.generate(prompt, greedy)
+        answer = [next(stream) for _ in range(read)]
+        stream.close()
+        assert answer == expected(prompt, read)
+        check(session)
+        last = (prompt + answer)[:250]
+
+
+def test_a_chat_goes_on_from_the_end_of_the_last_prompt() -> None:
+    """The template dropped the reasoning of the last answer and wrote the opening of the answer differently."""
+    session = recurrent(chunk=512, max_rows=512)
+    list(session.generate(PROMPT, greedy, 6))
+    assert session.executor.steps == [134, 16, 1, 1, 1, 1, 1]
+    session.executor.steps.clear()
+    longer = [*PROMPT[:-3], *range(40)]
+    assert list(session.generate(longer, greedy, 4)) == expected(longer, 4)
+    assert session.stats.cached_tokens == 134
+    assert session.executor.steps[:2] == [len(longer) - 16 - 134, 16]
+    assert session.executor.copies == 3
+
+
+def test_an_answer_that_is_kept_is_not_evaluated_again() -> None:
+    session = recurrent(chunk=512, max_rows=512)
+    answer = list(session.generate(PROMPT, greedy, 6))
+    list(session.generate([*PROMPT, *answer, 1, 2, 3], greedy, 1))
+    assert session.stats.cached_tokens == 155
+
+
+def test_a_recurrent_model_begins_again_where_nothing_was_kept() -> None:
+    session = recurrent(chunk=512, max_rows=512)
+    list(session.generate(PROMPT, greedy, 1))
+    list(session.generate([*PROMPT[:100], 1, 2, 3], greedy, 1))
+    assert session.stats.cached_tokens == 0
+    session.rewind(80)
+    assert session.tokens == []
+
+
+@pytest.mark.parametrize("row", [0, 1, 7, 64, 149, 150, 152])
+def test_ctrl_c_within_a_step_of_a_recurrent_model(row: int) -> None:
+    session = recurrent()
+    session.executor.interrupt_at = row
+    with pytest.raises(KeyboardInterrupt):
+        list(session.generate(PROMPT, greedy, 5))
+    for prompt in (PROMPT, [*PROMPT[:row], 3, 4]):
+        assert list(session.generate(prompt, greedy, 5)) == expected(prompt, 5)
+        check(session)
+
+
+def test_ctrl_c_at_every_line_with_a_recurrent_model() -> None:
+    first, second = PROMPT[:70], [*PROMPT[:66], 9, 9, 9]
+    lines, finished, tracer = 0, False, sys.gettrace()
+    while not finished:
+        lines += 1
+        session = recurrent(chunk=40)
+        list(session.generate([*PROMPT[:60], *PROMPT[:70]], greedy, 1))
+        sys.settrace(Interrupt(lines))
+        try:
+            list(session.generate(first, greedy, 3))
+            finished = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(tracer)
+        assert list(session.generate(second, greedy, 2)) == SECOND
+        check(session)
+    assert lines > 200

@@ -303,3 +303,52 @@ def test_any_metadata_gives_a_program_or_a_model_error(changes: dict) -> None:
     except ModelError as error:
         message = str(error)
     assert message.isprintable()
+
+
+LFM2 = load("lfm2")
+
+
+@pytest.mark.parametrize("value", [[0], [0, 2, 2], [0, 3], [0, -1], [0, 2.0], [0, True], [0, "2"], [[0, 2]], "02", b"02", [0, 1 << 40], [], None, math.nan])
+def test_counts_of_each_layer_that_make_no_sense(value: object) -> None:
+    with pytest.raises(ModelError, match="head_count_kv"):
+        lower(spec_from({**LFM2.metadata, "lfm2.attention.head_count_kv": value}, LFM2.shapes, LFM2.read), LFM2.shapes)
+
+
+def test_counts_of_each_layer_from_an_array_of_the_file() -> None:
+    as_list = spec_from({**LFM2.metadata, "lfm2.attention.head_count_kv": [0, 2]}, LFM2.shapes, LFM2.read)
+    assert as_list == spec_from(LFM2.metadata, LFM2.shapes, LFM2.read)
+    with pytest.raises(ModelError, match="is missing from"):   # all of them attention: other tensors
+        lower(spec_from({**LFM2.metadata, "lfm2.attention.head_count_kv": 2}, LFM2.shapes, LFM2.read), LFM2.shapes)
+
+
+NEXT = load("qwen3next")
+
+
+@pytest.mark.parametrize("value", [[True], [True, 2], [True, None], "true", True, 1, [True, False, True], [[True, False]], 0.5])
+def test_flags_of_each_layer_that_make_no_sense(value: object) -> None:
+    with pytest.raises(ModelError, match="recurrent_layers"):
+        spec_from({**NEXT.metadata, "qwen3next.attention.recurrent_layers": value}, NEXT.shapes, NEXT.read)
+
+
+def test_without_flags_every_so_many_layers_are_attention() -> None:
+    plain = {key: value for key, value in NEXT.metadata.items() if not key.endswith("recurrent_layers")}
+    assert spec_from(plain, NEXT.shapes, NEXT.read) == spec_from(NEXT.metadata, NEXT.shapes, NEXT.read)
+    del plain["qwen3next.full_attention_interval"]   # 4, as in llama.cpp: both layers are delta nets
+    with pytest.raises(ModelError, match=r"blk\.1\.attn_qkv"):
+        lower(spec_from(plain, NEXT.shapes, NEXT.read), NEXT.shapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("mamba", "ssm.inner_size", 0), ("mamba", "ssm.state_size", -1), ("mamba", "ssm.conv_kernel", 1), ("mamba", "ssm.conv_kernel", 1 << 20),
+        ("mamba", "ssm.time_step_rank", None), ("mamba", "ssm.dt_b_c_rms", "yes"), ("mamba", "ssm.dt_b_c_rms", 1),
+        ("mamba2", "ssm.group_count", 3), ("mamba2", "ssm.time_step_rank", 5), ("mamba2", "ssm.time_step_rank", 64), ("mamba2", "ssm.group_count", 0),
+        ("lfm2", "shortconv.l_cache", 1), ("lfm2", "shortconv.l_cache", [3]), ("qwen3next", "ssm.group_count", 3), ("qwen3next", "ssm.inner_size", 63),
+        ("qwen3next", "full_attention_interval", 0), ("granitehybrid", "rope.scaling.finetuned", "no"), ("falcon-h1", "ssm.inner_size", 47),
+    ],
+)   # fmt: skip
+def test_recurrent_keys_that_make_no_sense(name: str, key: str, value: object) -> None:
+    case = load(name)
+    with pytest.raises(ModelError, match=key.rpartition(".")[2] + "|ssm"):
+        spec_from({**case.metadata, f"{case.metadata['general.architecture']}.{key}": value}, case.shapes, case.read)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from edgerun.backends.cpu.ahead import warm
 from edgerun.backends.cpu.executor import CpuExecutor, plan
-from edgerun.backends.executor import Tensor
+from edgerun.backends.executor import SLOTS, Tensor
 from edgerun.graph.program import Program
 
 __all__ = ["compile", "plan", "warm"]
@@ -20,6 +20,7 @@ def compile(
     tensors: Mapping[str, Tensor],
     *,
     pages: int,
+    slots: int = SLOTS,
     max_rows: int = 512,
     threads: int = 1,
     numerics: str = "fast",
@@ -28,7 +29,7 @@ def compile(
 ) -> CpuExecutor:
     """Load the weights and make the program runnable.
 
-    pages: pages of key/value memory; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
+    pages: pages of key/value memory; slots: of recurrent state; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
     a kind of `kernels/kinds.py` or two, keys:values; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
     """
-    return CpuExecutor(program, tensors, pages=pages, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, progress=progress)
+    return CpuExecutor(program, tensors, pages=pages, slots=slots, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, progress=progress)

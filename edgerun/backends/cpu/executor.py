@@ -15,11 +15,11 @@ from edgerun.backends.cpu.kernels.control import MOST_EXPERTS
 from edgerun.backends.cpu.lowering.experts import expert_rooms
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.cpu.weights import Weights, matrix_bytes, packing_of, vector_bytes
-from edgerun.backends.executor import PAGE, Batch, MemoryPlan, Tensor, most_outputs
+from edgerun.backends.cpu.weights import Weights, columns_bytes, matrix_bytes, packing_of, vector_bytes
+from edgerun.backends.executor import PAGE, SLOTS, Batch, MemoryPlan, Tensor, most_outputs
 from edgerun.errors import Unsupported
 from edgerun.formats import by_id
 from edgerun.graph import ops
@@ -41,6 +41,11 @@ def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     return [tensors[name] for name in program.tensors - tables - {t.name for t in _matrices(program, tensors)}]
 
 
+def _vector_bytes(program: Program, tensors: Mapping[str, Tensor]) -> int:
+    columns = {op.weight for op in program.ops if isinstance(op, ops.Convolve)} | {op.a for op in program.ops if isinstance(op, ops.Scan) and op.dt.width == op.x.width}
+    return sum(columns_bytes(t) if t.name in columns else vector_bytes(t) for t in _vectors(program, tensors))
+
+
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
     products = [op for op in program.ops if isinstance(op, ops.Linear | ops.HeadLinear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)]
@@ -53,7 +58,9 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
     return total + aligned(4 * max_rows) * len({(op.beta, op.length, op.offset) for op in program.ops if isinstance(op, ops.Temper)})
 
 
-def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
+def plan(
+    program: Program, tensors: Mapping[str, Tensor], *, pages: int, slots: int = SLOTS, max_rows: int = 512, numerics: str = "fast", kv: str = "f16"
+) -> MemoryPlan:
     """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used.
 
     Unsupported where an attention head is wider than the kernels compute, or a layer has more experts.
@@ -66,9 +73,10 @@ def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_row
     if most > MOST_EXPERTS:
         raise Unsupported(f"the model has {most} experts in a layer; the CPU backend computes up to {MOST_EXPERTS}: use the reference backend")
     return MemoryPlan(
-        weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)) + sum(vector_bytes(t) for t in _vectors(program, tensors)),
+        weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)) + _vector_bytes(program, tensors),
         kv=pages * page_bytes(program, kv),
         scratch=_scratch_bytes(program, tensors, max_rows, exact) + aligned(max_rows * slot_bytes(program, kv)),
+        state=slots * slot_state_bytes(program),
     )
 
 
@@ -78,8 +86,8 @@ def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 
     frame = np.zeros(F.WORDS, np.int64)
     weights = Weights(_matrices(program, tensors), numerics == "exact", read=False)
     phases = Phases(
-        program, tensors, weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"),
-        frame=frame.ctypes.data, kind=kv, pages=1, max_rows=max_rows, threads=1, isa=isas.choose(),
+        program, tensors, weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"), Arena(needs.state, "recurrent state"),
+        frame=frame.ctypes.data, kind=kv, pages=1, slots=SLOTS, max_rows=max_rows, threads=1, isa=isas.choose(),
     )   # fmt: skip
     return phases.kernels | weights.kernels
 
@@ -99,6 +107,7 @@ class CpuExecutor:
         tensors: Mapping[str, Tensor],
         *,
         pages: int,
+        slots: int,
         max_rows: int,
         threads: int,
         exact: bool,
@@ -106,14 +115,15 @@ class CpuExecutor:
         progress: Progress | None,
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
-        needs = plan(program, tensors, pages=pages, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
+        self.slots = slots if program.states else 0
+        needs = plan(program, tensors, pages=pages, slots=slots, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
         self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
         self._weights = Weights(_matrices(program, tensors), exact)
         self._phases = Phases(
             program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory", huge=True),
-            frame=self._frame.ctypes.data, kind=kv, pages=pages, max_rows=max_rows, threads=threads, isa=self.isa,
+            Arena(needs.state, "recurrent state"), frame=self._frame.ctypes.data, kind=kv, pages=pages, slots=slots, max_rows=max_rows, threads=threads, isa=self.isa,
         )   # fmt: skip
         linked = Linked(KernelStore(self.isa).load(self._phases.kernels | self._weights.kernels, report("kernels")), self.isa)
         self._phases.link(linked.addresses)
@@ -128,8 +138,13 @@ class CpuExecutor:
         self._counted: list[tuple[int, int, int, bool] | None] = [None, None]
         self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
         self._seen = self._positions if program.causal else np.zeros(max_rows, np.int32)
+        self._slot = np.zeros(max_rows, np.int32)
         self._selected, self._tiles, self._slots = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32), np.zeros((max_rows, 2), np.int32)
-        for word, array in ((F.POSITIONS, self._positions), (F.PAGES, self._page), (F.SELECTED, self._selected), (F.TILES, self._tiles), (F.SEEN, self._seen), (F.SLOTS, self._slots)):
+        words = {
+            F.POSITIONS: self._positions, F.PAGES: self._page, F.SELECTED: self._selected, F.TILES: self._tiles, F.SEEN: self._seen,
+            F.SLOTS: self._slots, F.STATES: self._slot,
+        }  # fmt: skip
+        for word, array in words.items():
             self._frame[word] = array.ctypes.data
         self._pool: Pool | None = Pool(self._table, linked, threads)
         weakref.finalize(self, self._pool.close)   # threads end with their executor, and before the interpreter
@@ -145,6 +160,10 @@ class CpuExecutor:
         assert m <= (n if hidden else min(n, most_outputs(self.n_vocab, self.max_rows))), "rows whose logits are asked for"
         assert np.all((batch.outputs >= 0) & (batch.outputs < n)), "row numbers whose logits are asked for"
         assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
+        if self.slots:
+            slots = (np.arange(len(tables)) if batch.states is None else batch.states)[batch.sequences]
+            assert 0 <= slots.min() <= slots.max() < self.slots, "slots of the batch"
+            self._slot[:n] = slots
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
         edges = [0, *(np.flatnonzero(np.diff(batch.sequences)) + 1).tolist(), n]
         if self._seen is not self._positions:
@@ -215,6 +234,10 @@ class CpuExecutor:
         """Fill the tables of factors, one for each row, as `row.temper` reads them."""
         for (beta, length, offset), table in self._phases.temper.items():
             table[: len(positions), 0] = 1 + beta * np.log1p((positions.astype(np.int64) + offset) // length)
+
+    def copy_state(self, source: int, target: int) -> None:
+        """See `Executor.copy_state`."""
+        self._phases.state[target] = self._phases.state[source]
 
     def close(self) -> None:
         """See `Executor.close`."""

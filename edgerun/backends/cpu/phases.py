@@ -1,11 +1,12 @@
 """From a Program to phases: which kernels run on which memory, in which order. `lowering/` knows the ops, the kernels the instructions.
 
 Ops that work on each row by itself are chained into one phase; each Linear is a phase (several matrices fan out), each
-Attention is one. Activations are quantized where an integer matrix reads them, once per value.
+Attention and each op with a state is one. Activations are quantized where an integer matrix reads them, once per value.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
@@ -42,6 +43,16 @@ def slot_bytes(program: Program, kv: str) -> int:
     return max((op.heads * (4 * room(program.caches[op.cache].value_width) + 64) for op in program.ops if isinstance(op, ops.Attention)), default=0)
 
 
+def slot_state_bytes(program: Program) -> int:
+    """Bytes of one slot of recurrent state, all layers."""
+    return sum(state_bytes(shape) for shape in program.states)
+
+
+def state_bytes(shape: tuple[int, ...]) -> int:
+    """Bytes of one state: float32, its last dimension filled up to a multiple of 16."""
+    return 4 * math.prod(shape[:-1]) * round16(shape[-1])
+
+
 def round16(n: int) -> int:
     """n rounded up to a multiple of 16."""
     return -(-n // 16) * 16
@@ -66,10 +77,12 @@ class Phases:
         weights: Weights,
         scratch: Arena,
         kv: Arena,
+        state: Arena,
         *,
         frame: int,
         kind: str,
         pages: int,
+        slots: int,
         max_rows: int,
         threads: int,
         isa: Isa,
@@ -82,7 +95,7 @@ class Phases:
         self.kernels: set[str] = {"run-step", "run-work"}
         self._tensors, self.weights, self.scratch, self.frame = tensors, weights, scratch, frame
         self.kinds, self.max_rows, self.threads, self.isa = kinds_of(kind), max_rows, threads, isa
-        self._keep: list[np.ndarray | Arena] = [scratch, kv]   # addresses alone keep nothing alive
+        self._keep: list[np.ndarray | Arena] = [scratch, kv, state]   # addresses alone keep nothing alive
         self._fixups: list[tuple[np.ndarray, int, str]] = []
         self.chain: list[tuple[str, int]] = []
         self.on_outputs = False
@@ -95,6 +108,9 @@ class Phases:
         self.kv = [(memory + k, memory + v) for k, v in zip(starts[:-1:2], starts[1::2], strict=True)]
         self.slot = slot_bytes(program, kind)
         self.slots = scratch.take(max_rows * self.slot).ctypes.data
+        self.slot_state = slot_state_bytes(program)
+        self.state = state.take(slots * self.slot_state).reshape(slots, self.slot_state)
+        self.states = [self.state.ctypes.data + start for start in (0, *accumulate(state_bytes(shape) for shape in program.states))]
         self.caches = program.caches
         for op in program.ops:
             self._lower(op)
@@ -128,6 +144,10 @@ class Phases:
     def vector(self, name: str | None) -> int:
         """Address of the float32 values of a small tensor, 0 for none."""
         return self.weights.vector(self._tensors[name]) if name else 0
+
+    def columns(self, name: str) -> int:
+        """Address of the float32 values of a small matrix whose rows became columns."""
+        return self.weights.columns(self._tensors[name])
 
     def rows(self) -> int:
         """Address of the number of rows that ops work on now."""
@@ -176,7 +196,8 @@ class Phases:
             self.writes(out)
 
     def _lower(self, op: ops.Op) -> None:
-        assert not (self.on_outputs and isinstance(op, ops.Rope | ops.Temper | ops.Store | ops.Attention)), "positions are known by row of the batch"
+        located = ops.Rope | ops.Temper | ops.Store | ops.Attention | ops.Convolve | ops.Scan | ops.DeltaRule
+        assert not (self.on_outputs and isinstance(op, located)), "positions and sequences are known by row of the batch"
         LOWERINGS[type(op)](self, op)
 
     def quantize(self, x: ops.View, matrices: list[Matrix]) -> Quantized | None:

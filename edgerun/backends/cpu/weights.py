@@ -84,6 +84,12 @@ def vector_bytes(tensor: Tensor) -> int:
     return -(-(math.prod(tensor.shape) + 15) // 16) * 64
 
 
+def columns_bytes(tensor: Tensor) -> int:
+    """Bytes of a small matrix as float32 with its rows as columns, padded to a multiple of 16 of them."""
+    rows, cols = tensor.shape
+    return cols * (-(-rows // 16) * 64)
+
+
 class Weights:
     """All matrices of a model in one arena, filled by `load`, and its vectors. kernels: those that `load` wants.
 
@@ -122,6 +128,17 @@ class Weights:
             x = by_id(tensor.type).dequantize(tensor.read()).reshape(-1)
             room = np.zeros(vector_bytes(tensor) // 4, np.float32)
             room[: x.size] = x
+            self._vectors[tensor.name] = room
+        return self._vectors[tensor.name].ctypes.data
+
+    def columns(self, tensor: Tensor) -> int:
+        """Address of a small matrix as float32, rows as columns: [cols][rows], followed by zeros up to a multiple of 16 rows."""
+        if not self._read:
+            return 0
+        if tensor.name not in self._vectors:
+            rows, cols = tensor.shape
+            room = np.zeros((cols, columns_bytes(tensor) // cols // 4), np.float32)
+            room[:, :rows] = by_id(tensor.type).dequantize(tensor.read()).reshape(rows, cols).T
             self._vectors[tensor.name] = room
         return self._vectors[tensor.name].ctypes.data
 

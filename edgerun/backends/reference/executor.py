@@ -9,7 +9,7 @@ import numpy as np
 
 from edgerun import formats
 from edgerun.backends.executor import PAGE, Batch, Tensor
-from edgerun.backends.reference import attention, experts, ops, slices
+from edgerun.backends.reference import attention, experts, ops, recurrent, slices
 from edgerun.backends.reference.step import Memory, Step
 from edgerun.graph import ops as graph
 from edgerun.graph.program import Cache, Program
@@ -24,6 +24,9 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Temper: ops.temper,
     graph.Store: attention.store,
     graph.Attention: attention.attention,
+    graph.Convolve: recurrent.convolve,
+    graph.Scan: recurrent.scan,
+    graph.DeltaRule: recurrent.delta_rule,
     graph.Gate: ops.gate,
     graph.ClampedGate: ops.clamped_gate,
     graph.Route: experts.route,
@@ -32,6 +35,9 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Mix: experts.mix,
     graph.Activate: ops.activate,
     graph.Add: ops.add,
+    graph.Product: ops.product,
+    graph.Softplus: ops.softplus,
+    graph.Arrange: ops.arrange,
     graph.Scale: ops.scale,
     graph.Clamp: ops.clamp,
     graph.Softcap: ops.softcap,
@@ -43,20 +49,22 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
 class ReferenceExecutor:
     """An `Executor` in float64. Weights are dequantized when first needed and kept as float32, which holds them exactly."""
 
-    def __init__(self, program: Program, tensors: Mapping[str, Tensor], pages: int, max_rows: int) -> None:
+    def __init__(self, program: Program, tensors: Mapping[str, Tensor], pages: int, max_rows: int, slots: int) -> None:
         self.n_vocab = program.n_vocab
         self.pages = pages
         self.max_rows = max_rows
+        self.slots = slots if program.states else 0
         self._program = program
         self._tensors = tensors
         self._weights: dict[str, np.ndarray] = {}
         self._memories = [_memory(cache, pages) for cache in program.caches]
+        self._states = [np.zeros((slots, *shape)) for shape in program.states]
 
     def step(self, batch: Batch) -> np.ndarray:
         """Run the rows of `batch`; float32 [outputs, n_vocab], or hidden rows [outputs, width]."""
         assert 0 < len(batch.tokens) <= self.max_rows, "rows per step"
         assert len(batch.tokens) == len(batch.positions) == len(batch.sequences), "one entry per row"
-        step = Step(batch, self._program.buffers, self._memories, self.weight)
+        step = Step(batch, self._program.buffers, self._memories, self._states, self.weight)
         for op in self._program.ops:
             TWINS[type(op)](op, step)
             if step.hidden is not None and (batch.hidden or self._program.logits is None):
@@ -72,10 +80,16 @@ class ReferenceExecutor:
             self._weights[name] = formats.by_id(tensor.type).dequantize(tensor.read()).reshape(tensor.shape)
         return self._weights[name].astype(np.float64)
 
+    def copy_state(self, source: int, target: int) -> None:
+        """See `Executor.copy_state`."""
+        for state in self._states:
+            state[target] = state[source]
+
     def close(self) -> None:
         """Forget weights and memory."""
         self._weights.clear()
         self._memories.clear()
+        self._states.clear()
 
 
 def _memory(cache: Cache, pages: int) -> Memory:

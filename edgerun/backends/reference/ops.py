@@ -1,4 +1,7 @@
-"""The float64 twin of every op but those with memory (`attention.py`) and those of experts (`experts.py`). The definitions are in `graph/ops.py`."""
+"""The float64 twin of every op but those with memory (`attention.py`) or a state (`recurrent.py`) and those of experts (`experts.py`).
+
+The definitions are in `graph/ops.py`.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,21 @@ def activate(op: ops.Activate, step: Step) -> None:
 def add(op: ops.Add, step: Step) -> None:
     """Add two views."""
     step.put(op.out, step.get(op.x) + step.get(op.y))
+
+
+def product(op: ops.Product, step: Step) -> None:
+    """Multiply two views."""
+    step.put(op.out, step.get(op.x) * step.get(op.y))
+
+
+def softplus(op: ops.Softplus, step: Step) -> None:
+    """Make every value positive, smoothly."""
+    step.put(op.out, np.logaddexp(0, step.get(op.x) + (0 if op.bias is None else step.weight(op.bias))))
+
+
+def arrange(op: ops.Arrange, step: Step) -> None:
+    """Blocks of columns in another order."""
+    step.put(op.out, step.get(op.x).reshape(step.rows, -1, op.block)[:, list(op.order)])
 
 
 def scale(op: ops.Scale, step: Step) -> None:

@@ -1,4 +1,4 @@
-"""What an op sees while a step runs: buffers, weights, the batch, and the key/value memory. Knows no op."""
+"""What an op sees while a step runs: buffers, weights, the batch, key/value memory and states. Knows no op."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ class Step:
     hidden: float64 [outputs, width] once the program has come to `ops.Hidden`.
     """
 
-    def __init__(self, batch: Batch, widths: dict[str, int], memories: list[Memory], weight: Callable[[str], np.ndarray]) -> None:
+    def __init__(
+        self, batch: Batch, widths: dict[str, int], memories: list[Memory], states: list[np.ndarray], weight: Callable[[str], np.ndarray]
+    ) -> None:
         self.batch = batch
         self.rows = len(batch.tokens)
         self.positions = batch.positions
         self.memories = memories
+        self.states = states   # float64 [slots, ...] each
         self.weight = weight   # name -> float64, in the tensor's shape
         self.hidden: np.ndarray | None = None
         self._buffers = {name: np.zeros((self.rows, width)) for name, width in widths.items()}
@@ -45,3 +48,8 @@ class Step:
     def slots(self, sequences: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Where position positions[i] of sequence sequences[i] lives in a memory."""
         return self.batch.tables[sequences, positions // PAGE] * PAGE + positions % PAGE
+
+    def slot(self, row: int) -> int:
+        """The slot of the states of the row's sequence."""
+        sequence = self.batch.sequences[row]
+        return int(sequence if self.batch.states is None else self.batch.states[sequence])

@@ -6,17 +6,21 @@ Every default is neutral: a component that is not named is not there.
 
 from edgerun.models.components.alibi import Alibi
 from edgerun.models.components.attention import Attention, Heads, QKNorm, Temperature
+from edgerun.models.components.convolution import Convolution, ShortConvolution
+from edgerun.models.components.delta_net import DeltaNet
 from edgerun.models.components.embedding import Embedding
 from edgerun.models.components.experts import Clamp, Experts, Routing
 from edgerun.models.components.feed_forward import FeedForward
 from edgerun.models.components.head import Classifier, Head, Hidden
 from edgerun.models.components.latent_attention import LatentAttention
-from edgerun.models.components.layer import Layer, Part
+from edgerun.models.components.layer import Both, Layer, Part
+from edgerun.models.components.mamba import Mamba, Mamba2
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.post_norm_layer import PostNormLayer
 from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
 
 __all__ = [
-    "Alibi", "Attention", "Clamp", "Classifier", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Hidden", "LatentAttention", "Layer",
-    "LinearScaling", "Norm", "Pairing", "Part", "PostNormLayer", "QKNorm", "Rope", "Routing", "Temperature", "YarnScaling",
+    "Alibi", "Attention", "Both", "Clamp", "Classifier", "Convolution", "DeltaNet", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Hidden",
+    "LatentAttention", "Layer", "LinearScaling", "Mamba", "Mamba2", "Norm", "Pairing", "Part", "PostNormLayer", "QKNorm", "Rope", "Routing",
+    "ShortConvolution", "Temperature", "YarnScaling",
 ]  # fmt: skip

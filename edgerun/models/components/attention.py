@@ -60,7 +60,8 @@ class Attention:
     scale: None is 1 / sqrt(key width). window: positions seen, the own included. softcap: of the scores. sinks: whether each
     head has a logit that takes its share and carries no value (arXiv:2309.17453). chunk: positions are seen only within the same
     chunk of so many. temperature: of queries. alibi: what distance takes off the scores. clamp: q, k and v are cut off at +-clamp when
-    they are made. causal: False is an encoder's, where every position sees the whole text.
+    they are made. causal: False is an encoder's, where every position sees the whole text. gated: the file's attn_q yields for
+    each head its query and then its gate, whose sigmoid the result is multiplied by.
     """
 
     heads: Heads
@@ -75,6 +76,7 @@ class Attention:
     alibi: Alibi | None = None
     clamp: float | None = None
     causal: bool = True
+    gated: bool = False
 
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
@@ -85,7 +87,14 @@ class Attention:
         n = self.heads
         q_width, k_width, v_width = n.queries * n.key, n.kv * n.key, n.kv * n.value
         qkv = b.buffer("qkv", q_width + k_width + v_width)
-        if b.has(f"{prefix}attn_qkv.weight"):
+        gate = b.buffer("gate", q_width) if self.gated else None
+        if gate:
+            both = b.buffer("q_gate", 2 * q_width)
+            b.linear(x, both, [(f"{prefix}attn_q", both.width)])
+            b.add(ops.Arrange(both, qkv.part(0, q_width), n.key, tuple(range(0, 2 * n.queries, 2))))
+            b.add(ops.Arrange(both, gate, n.key, tuple(range(1, 2 * n.queries, 2))))
+            b.linear(x, qkv.part(q_width, k_width + v_width), [(f"{prefix}attn_k", k_width), (f"{prefix}attn_v", v_width)])
+        elif b.has(f"{prefix}attn_qkv.weight"):
             b.linear(x, qkv, [(f"{prefix}attn_qkv", qkv.width)])
         else:
             b.linear(x, qkv, [(f"{prefix}attn_q", q_width), (f"{prefix}attn_k", k_width), (f"{prefix}attn_v", v_width)])
@@ -107,4 +116,6 @@ class Attention:
         sinks = b.weight(f"{prefix}attn_sinks.weight", n.queries) if self.sinks else None
         slopes = self.alibi.slopes(n.queries) if self.alibi else None
         b.add(ops.Attention(q, att, cache, n.queries, scale, self.window, self.softcap, sinks, self.chunk, slopes, self.causal))
+        if gate:
+            b.add(ops.Gate(gate, att, att, "sigmoid"))
         b.linear(att, out, [(f"{prefix}attn_output", out.width)], residual)

@@ -15,6 +15,7 @@ class Hidden:
     """An encoder's: the hidden rows, normalised where the file has a last norm, and no logits."""
 
     norm: Norm | None = None
+    name: str = "output_norm"
 
     def emit(self, b: Builder, x: View, n_vocab: int) -> None:
         """Mark the hidden rows of the rows asked for."""
@@ -25,22 +26,23 @@ class Hidden:
         h = b.buffer("h", x.width)
         b.add(ops.Select(x, h))
         if self.norm:
-            self.norm.emit(b, h, h, "output_norm")
+            self.norm.emit(b, h, h, self.name)
         b.add(ops.Hidden(h))
         return h
 
 
 @dataclass(frozen=True)
 class Head:
-    """Logits: norm, the output matrix (or the token table where the file has none), scale, soft cap."""
+    """Logits: norm, the output matrix (or the token table where the file has none), scale, soft cap; `name` is the norm's."""
 
     norm: Norm
     scale: float = 1.0
     softcap: float | None = None
+    name: str = "output_norm"
 
     def emit(self, b: Builder, x: View, n_vocab: int) -> View:
         """The view of the logits of the rows asked for."""
-        h = Hidden(self.norm).rows(b, x)
+        h = Hidden(self.norm, self.name).rows(b, x)
         logits = b.buffer("logits", n_vocab)
         b.linear(h, logits, [("output" if b.has("output.weight") else "token_embd", n_vocab)])
         if self.scale != 1:

@@ -18,6 +18,19 @@ class Part(Protocol):
         """Write the part of x, plus residual, to out."""
 
 
+@dataclass(frozen=True)
+class Both:
+    """The sum of two parts that read the same x, as attention beside a recurrence."""
+
+    first: Part
+    second: Part
+
+    def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
+        """Write both parts of x, plus residual, to out."""
+        assert x.buffer != out.buffer, "the second part reads x after the first wrote out"
+        self.first.emit(b, prefix, x, out, residual)
+        self.second.emit(b, prefix, x, out, residual=out)
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -39,6 +52,7 @@ class Layer:
     residual_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        assert self.feed_forward or not (self.ffn_norm or self.post_ffn_norm or self.parallel), "a layer of one half has nothing to say of the other"
         assert self.attn_norm or not self.parallel, "the halves of a parallel layer read a copy of x that stays as it was"
 
     def emit(self, b: Builder, prefix: str, x: View) -> None:

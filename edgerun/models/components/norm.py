@@ -22,6 +22,7 @@ class Norm:
         """Normalise each of `groups` equal parts of x, with tensor `name`.weight where there are weights; own: a row of it for each part."""
         assert not (self.bare and own), "a norm without weights has none of a group's own"
         shape = (groups, x.width // groups) if own else (x.width // groups,)
-        weight = None if self.bare else b.weight(f"{name}.weight", *shape)
+        full = name if b.has(name) else f"{name}.weight"   # Falcon-H1's converter leaves the suffix out of one
+        weight = None if self.bare else b.weight(full, *shape)
         bias = b.optional(f"{name}.bias", *shape) if self.kind == "layer" and not self.bare else None
         b.add(ops.Norm(x, out, weight, self.eps, self.kind, groups, bias, own))

@@ -62,9 +62,9 @@ def norm(kind: str) -> Callable[[int, int], None]:
             v = S.load_f32(x + 4 * i) if k == 16 else load_some(x + 4 * i, k, room)
             v = S.mul(S.sub(v, center), scale)
             if weight:
-                v = S.mul(v, S.load_f32(weight + 4 * i))
+                v = S.mul(v, S.load_f32(weight + 4 * i) if k == 16 else load_some(weight + 4 * i, k, room))
             if bias:
-                v = S.add(v, S.load_f32(bias + 4 * i))
+                v = S.add(v, S.load_f32(bias + 4 * i) if k == 16 else load_some(bias + 4 * i, k, room))
             if k == 16:
                 S.store_f32(out + 4 * i, v)
             else:
@@ -258,6 +258,14 @@ def _sigmoid(x: Any, y: Any, c: Any) -> Any:
     return S.div(S.splat(1.0), S.add(S.splat(1.0), M.exp(S.negate(x))))
 
 
+def _softplus(x: Any, y: Any, c: Any) -> Any:
+    return M.softplus(S.fma(y, c, x))
+
+
+def _product(x: Any, y: Any, c: Any) -> Any:
+    return S.mul(x, y)
+
+
 def _add(x: Any, y: Any, c: Any) -> Any:
     return S.add(x, y)
 
@@ -276,7 +284,7 @@ def _softcap(x: Any, y: Any, c: Any) -> Any:
 
 _MAPS: dict[str, Callable] = {
     "silu": _silu, "gelu": _gelu, "gelu_erf": _gelu_erf, "relu": _relu, "relu2": _relu2, "sigmoid": _sigmoid,
-    "add": _add, "scale": _scale, "clamp": _clamp, "softcap": _softcap,
+    "softplus": _softplus, "product": _product, "add": _add, "scale": _scale, "clamp": _clamp, "softcap": _softcap,
 }   # fmt: skip
 
 
@@ -349,6 +357,24 @@ def clamped(_: str) -> Callable[[int, int], None]:
     return kernel
 
 
+# --- arrange: x, stride, out, stride, width of a block, blocks of out, the number of the block of x that goes into each ----------
+
+
+def arrange(_: str) -> Callable[[int, int], None]:
+    """Copy blocks of columns to other places."""
+
+    def kernel(args: int, row: int) -> None:
+        x, out, n = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3), S.word(args, 4)
+        for block in range(S.word(args, 5)):
+            source, target = x + 4 * n * S.word(args, 6 + block), out + 4 * n * block
+            for i in range(0, n - n % 16, 16):
+                S.store_f32(target + 4 * i, S.load_f32(source + 4 * i))
+            for i in range(n - n % 16, n):
+                S.poke_f32(target + 4 * i, S.peek_f32(source + 4 * i))
+
+    return kernel
+
+
 # --- select: x, stride, out, stride, width, frame --------------------------------------------------------------------------------
 
 
@@ -365,7 +391,8 @@ def select(_: str) -> Callable[[int, int], None]:
 
 
 _BUILDERS: dict[str, Callable[[str], Callable]] = {
-    "norm": norm, "quantize": quantize, "rope": rope, "temper": temper, "select": select, "spread": spread, "clamped": clamped,
+    "norm": norm, "quantize": quantize, "rope": rope, "temper": temper, "arrange": arrange, "select": select, "spread": spread,
+    "clamped": clamped,
     "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
 }   # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgerun.backends.cpu.lowering import attention, experts, linear, rows
+from edgerun.backends.cpu.lowering import attention, experts, linear, recurrent, rows
 from edgerun.graph import ops
 
 LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
@@ -17,6 +17,9 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Temper: rows.temper,
     ops.Store: attention.store,
     ops.Attention: attention.attention,
+    ops.Convolve: recurrent.convolve,
+    ops.Scan: recurrent.scan,
+    ops.DeltaRule: recurrent.delta_rule,
     ops.Gate: rows.gate,
     ops.ClampedGate: rows.clamped_gate,
     ops.Route: experts.route,
@@ -25,6 +28,9 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Mix: experts.mix,
     ops.Activate: rows.activate,
     ops.Add: rows.add,
+    ops.Product: rows.product,
+    ops.Softplus: rows.softplus,
+    ops.Arrange: rows.arrange,
     ops.Scale: rows.scale,
     ops.Copy: rows.copy,
     ops.Clamp: rows.clamp,

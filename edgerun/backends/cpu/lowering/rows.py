@@ -64,6 +64,23 @@ def add(p: Phases, op: ops.Add) -> None:
     _map(p, "add", op.x, op.y, op.out)
 
 
+def product(p: Phases, op: ops.Product) -> None:
+    """Multiply two views."""
+    _map(p, "product", op.x, op.y, op.out)
+
+
+def softplus(p: Phases, op: ops.Softplus) -> None:
+    """Make positive; a bias is the same row again and again, and without one x is added 0 times."""
+    y = (p.vector(op.bias), 0) if op.bias else p.at(op.x)
+    p.row("row-map-softplus", op.out, *p.at(op.x), *y, *p.at(op.out), op.out.width, bits(1.0 if op.bias else 0.0))
+
+
+def arrange(p: Phases, op: ops.Arrange) -> None:
+    """Copy blocks of columns to other places."""
+    assert op.x.buffer != op.out.buffer, "a block would be overwritten before it is read"
+    p.row("row-arrange", op.out, *p.at(op.x), *p.at(op.out), op.block, len(op.order), *op.order)
+
+
 def scale(p: Phases, op: ops.Scale) -> None:
     """Multiply by a number."""
     _map(p, "scale", op.x, op.x, op.out, op.factor)
