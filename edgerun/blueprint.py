@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from edgerun.backends.executor import KV_KINDS, PAGE, Executor, MemoryPlan
-from edgerun.errors import UsageError
+from edgerun.errors import ModelError, UsageError
 from edgerun.gguf import GGUF
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class Blueprint:
 
     @classmethod
     def of(cls, file: GGUF, options: Options) -> Blueprint:
-        """Read what the file says about the model. ModelError when it is not a model that edgerun computes."""
+        """Read what the file says about the model. ModelError, with the file's name, when it is not a model that edgerun computes."""
         from edgerun.formats import by_id
+        from edgerun.gguf.file import shown
         from edgerun.graph.lower import lower
         from edgerun.models import spec_from
 
@@ -64,8 +65,11 @@ class Blueprint:
             return by_id(tensor.type).dequantize(tensor.read()).reshape(tensor.shape)
 
         shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
-        spec = spec_from(file.metadata, shapes, read)
-        return cls(file, spec, lower(spec, shapes), options)
+        try:
+            spec = spec_from(file.metadata, shapes, read)
+            return cls(file, spec, lower(spec, shapes), options)
+        except ModelError as error:
+            raise type(error)(f"{shown(str(file.path), 1000)}: {error}") from None
 
     def plan(self, pages: int) -> MemoryPlan:
         """What the model needs with that many pages of key/value memory."""

@@ -55,6 +55,13 @@ def test_a_missing_file_is_a_model_error(tmp_path: Path) -> None:
             edgerun.load(ref)
 
 
+def test_an_unknown_architecture_names_the_file_and_the_nearest_one(tmp_path: Path) -> None:
+    path = tmp_path / "new.gguf"
+    path.write_bytes(Path(QWEN).read_bytes().replace(b"qwen2", b"qwen9"))
+    with pytest.raises(ModelError, match=r"new\.gguf: architecture 'qwen9' is not supported.*'qwen2' by tensors, which takes all of them.*docs/adding\.md"):
+        edgerun.load(path)
+
+
 def test_the_default_context_is_the_trained_one() -> None:
     with tiny(context=None) as llm:
         assert llm.context == llm.spec.context == 512

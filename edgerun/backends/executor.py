@@ -35,7 +35,16 @@ class Batch:
     tables: np.ndarray      # int32 [sequences, pages]
     outputs: np.ndarray     # int32 [m], ascending row numbers; for logits m is at most most_outputs
     hidden: bool = False    # ask for hidden rows and compute no logits
-    states: np.ndarray | None = None   # int32 [sequences], no slot twice
+    states: np.ndarray | None = None    # int32 [sequences], no slot twice
+    lengths: np.ndarray | None = None   # int32 [sequences], tokens of each, those still to come as rows included; None: up to here
+
+    def row_lengths(self) -> np.ndarray:
+        """How many tokens the sequence of each row has: int [n]."""
+        lengths = self.lengths
+        if lengths is None:
+            lengths = np.zeros(len(self.tables), np.int64)
+            np.maximum.at(lengths, self.sequences, self.positions + 1)
+        return lengths[self.sequences]
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class Executor(Protocol):
     pages: int       # pages of key/value memory
     max_rows: int    # most rows in one step
     slots: int       # slots of recurrent state; 0 for a model without
+    horizons: tuple[int, ...]   # lengths beyond which a sequence has to be evaluated anew: see `Program.horizons`
 
     def step(self, batch: Batch) -> np.ndarray:
         """Run the rows, write their keys and values, return float32 [m, n_vocab]; valid until the next step.

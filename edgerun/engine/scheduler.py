@@ -79,4 +79,5 @@ def batch_of(turns: list[Turn]) -> Batch:
         sequences=np.repeat(np.arange(len(turns), dtype=np.int32), [t.stop - t.start for t in turns]),
         tables=tables,
         outputs=np.array(outputs, np.int32),
+        lengths=np.array([len(turn.sequence.tokens) for turn in turns], np.int32),
     )

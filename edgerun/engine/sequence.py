@@ -13,6 +13,8 @@ class Sequence:
     """tokens[:done] are in memory, the rest waits to be evaluated; position p lives in page pages[p // PAGE].
 
     Logits are asked for from position `wanted` on. A step ends at position `pause`, where it does not begin behind it.
+    era: how many of the executor's horizons the sequence was beyond when what is in memory was evaluated: beyond another one, it has to
+    be evaluated anew.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -20,6 +22,7 @@ class Sequence:
     done: int = 0
     pages: list[int] = field(default_factory=list)
     pause: int = 0
+    era: int = 0
 
     @property
     def pending(self) -> int:
@@ -31,6 +34,11 @@ class Sequence:
         while len(self.pages) < pages_for(length):
             self.pages.append(pool.acquire())
         assert all(pool.references[page] == 1 for page in self.pages[self.done // PAGE :]), "a shared page is never written"
+
+    def enter(self, era: int) -> None:
+        """Be in that era: what was evaluated in another one counts no longer, and only the last logits are wanted then."""
+        if era != self.era:
+            self.era, self.done, self.wanted = era, 0, len(self.tokens) - 1
 
     def cut(self, pool: PagePool, length: int) -> None:
         """Forget everything from position `length` on and give its pages back."""

@@ -82,7 +82,7 @@ class Session:
         old = self.sequence
         old.cut(self.pool, self.recurrence.back(min(length, old.done)))
         self.pool.recount([old.pages])
-        self.sequence = Sequence(old.tokens, done=old.done, pages=old.pages)   # an answer that still runs notices
+        self.sequence = Sequence(old.tokens, done=old.done, pages=old.pages, era=old.era)   # an answer that still runs notices
 
     def _generate(
         self, prompt: list[int], sampler: Sample, max_tokens: int | None, eog: frozenset[int], on_progress: Progress, stats: Stats, asked: float
@@ -98,7 +98,8 @@ class Session:
                     logits = self._prefill(sequence, on_progress)
                     stats.prefill_seconds = perf_counter() - clock
                 else:
-                    logits = self._step(sequence, self.scheduler)
+                    sequence.enter(self._era(len(sequence.tokens)))
+                    logits = self._prefill(sequence)
                 token = sampler(logits[-1], len(sequence.tokens), sequence.tokens)
                 if token in eog:
                     stats.finish_reason = "stop"
@@ -145,12 +146,18 @@ class Session:
 
     def _begin(self, tokens: list[int], wanted: int) -> Sequence:
         """A new sequence of `tokens` that keeps the pages of what it shares with the one in memory."""
-        self.rewind(min(_common(self.tokens, tokens), wanted))   # the logits that are wanted have to be computed
+        era = self._era(len(tokens))
+        same = _common(self.tokens, tokens) if era == self.sequence.era else 0
+        self.rewind(min(same, wanted))   # the logits that are wanted have to be computed
         pause = 0 if self.recurrence.none else wanted + 1 - BEFORE_END
-        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages, pause=pause)
+        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages, pause=pause, era=era)
         return self.sequence
 
-    def _prefill(self, sequence: Sequence, on_progress: Progress) -> np.ndarray:
+    def _era(self, length: int) -> int:
+        """How many of the executor's horizons a sequence of that length is beyond."""
+        return sum(length > horizon for horizon in self.executor.horizons)
+
+    def _prefill(self, sequence: Sequence, on_progress: Progress = lambda done, total: None) -> np.ndarray:
         total = len(sequence.tokens)
         on_progress(sequence.done, total)
         while sequence.pending:

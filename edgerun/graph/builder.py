@@ -93,14 +93,36 @@ class Builder:
         """A weight [rows, cols]; a file may hold one row as a vector."""
         return self.weight(name, cols) if rows == 1 and self._shapes.get(name) == (cols,) else self.weight(name, rows, cols)
 
+    def unused(self) -> set[str]:
+        """Tensors of the file that nothing has asked for."""
+        return self._shapes.keys() - self._used - self._consumed
+
     def program(self, logits: View | None) -> Program:
         """The finished program, without logits where it ends in hidden rows; ModelError when tensors of the file were left unused."""
-        unused = self._shapes.keys() - self._used - self._consumed
-        if unused:
+        if unused := self.unused():
             first = ", ".join(ascii(name)[:80] for name in sorted(unused)[:3]) + (", ..." if len(unused) > 3 else "")
             raise ModelError(f"{len(unused)} tensors have no part in this architecture as edgerun knows it: {first}; its answers would be wrong")
         n_vocab, buffer = (logits.width, logits.buffer) if logits else (0, None)
         return Program(tuple(self._ops), dict(self._buffers), tuple(self._caches), frozenset(self._used), n_vocab, buffer, tuple(self._states))
+
+
+class Survey(Builder):
+    """A Builder that writes down what does not fit instead of refusing it."""
+
+    def __init__(self, shapes: Mapping[str, Shape], consumed: Iterable[str] = ()) -> None:
+        super().__init__(shapes, consumed)
+        self.missing: set[str] = set()
+        self.misshapen: set[str] = set()
+
+    def weight(self, name: str, *shape: int) -> str:
+        """`name`, whatever the file says of it."""
+        found = self._shapes.get(name)
+        if found is None:
+            self.missing.add(name)
+        elif tuple(found) != shape:
+            self.misshapen.add(name)
+        self._used.add(name)
+        return name
 
 
 def _text(shape: Shape) -> str:

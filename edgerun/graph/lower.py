@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from edgerun.graph.builder import Builder, Shape
+from edgerun.graph.builder import Builder, Shape, Survey
 from edgerun.graph.ops import View
 from edgerun.graph.program import Program
 
@@ -77,8 +77,20 @@ def lower(spec: Spec, shapes: Mapping[str, Shape]) -> Program:
     ModelError names the tensor that is missing, has another shape than the spec calls for, or has no part in the model.
     """
     b = Builder(shapes, spec.consumed)
+    return b.program(_emit(b, spec))
+
+
+def survey(spec: Spec, shapes: Mapping[str, Shape]) -> Survey:
+    """What of `spec` does not fit tensors of these shapes."""
+    b = Survey(shapes, spec.consumed)
+    _emit(b, spec)
+    return b
+
+
+def _emit(b: Builder, spec: Spec) -> View | None:
+    """Walk the spec; the view of its logits, if it has any."""
     x = b.buffer("x", spec.n_embd)
     spec.embedding.emit(b, x, spec.n_vocab)
     for i, layer in enumerate(spec.layers):
         layer.emit(b, f"blk.{i}.", x)
-    return b.program(spec.head.emit(b, x, spec.n_vocab))
+    return spec.head.emit(b, x, spec.n_vocab)

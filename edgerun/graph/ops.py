@@ -118,6 +118,7 @@ class Rope(Op):
 
     Pair p of a head turns by position * frequencies[p]; cos and sin are multiplied by `magnitude`.
     neighbours: pairs (2p, 2p + 1); halves: pairs (p, p + n) with n = len(frequencies). Columns beyond 2n of a head stay.
+    long: frequencies in sequences of more than `context` tokens, where they differ (arXiv:2402.13753).
     """
 
     x: View
@@ -125,6 +126,8 @@ class Rope(Op):
     frequencies: tuple[float, ...]
     pairing: Literal["neighbours", "halves"]
     magnitude: float = 1.0
+    long: tuple[float, ...] = ()
+    context: int = 0
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,16 @@ Activation = Literal["silu", "gelu", "gelu_erf", "relu", "relu2", "sigmoid"]   #
 
 
 @dataclass(frozen=True)
+class Xielu:
+    """xIELU (arXiv:2411.13010): positive * x^2 + beta * x above 0, else negative * (exp(min(x, eps)) - 1 - x) + beta * x."""
+
+    positive: float
+    negative: float
+    beta: float
+    eps: float
+
+
+@dataclass(frozen=True)
 class Gate(Op):
     """out = activation(gate) * up; the gate is as wide as up, or one column for all of it."""
 
@@ -324,7 +337,7 @@ class Activate(Op):
 
     x: View
     out: View
-    activation: Activation
+    activation: Activation | Xielu
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgerun.graph.ops import Attention, Op
+from edgerun.graph.ops import Attention, Op, Rope
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,8 @@ class Program:
     def causal(self) -> bool:
         """Whether a row depends on earlier positions only; else all rows of a text have to be in one step."""
         return all(op.causal for op in self.ops if isinstance(op, Attention))
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Lengths beyond which a sequence is computed otherwise, from its first token on: what is in memory no longer counts."""
+        return tuple(sorted({op.context for op in self.ops if isinstance(op, Rope) and op.long}))

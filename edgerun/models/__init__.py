@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.models.hyperparameters import Hyperparameters
+from edgerun.models.nearest import nearest
 from edgerun.models.spec import Spec
 
 __all__ = ["Spec", "families", "spec_from"]
@@ -32,15 +32,20 @@ def spec_from(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
         raise ModelError("metadata key 'general.architecture' is missing or not text; the file does not say what model it holds")
     if not shapes:
         raise ModelError("the file has no tensors: it holds only a vocabulary or metadata, not a model")
-    return _family(architecture)(Hyperparameters(architecture, metadata, shapes, read))
+
+    def open_file() -> Hyperparameters:
+        return Hyperparameters(architecture, metadata, shapes, read)
+
+    family = _family(architecture)
+    if family is None:
+        known = families()
+        near = nearest(architecture, shapes, known, open_file)
+        raise Unsupported(f"architecture {ascii(architecture)[:80]} is not supported; {near}. docs/adding.md says how to add one")
+    return family(open_file())
 
 
-def _family(architecture: str) -> Callable[[Hyperparameters], Spec]:
+def _family(architecture: str) -> Callable[[Hyperparameters], Spec] | None:
     name = architecture.replace("-", "_")
-    if name in {m.name for m in pkgutil.iter_modules(__path__)} and (spec := getattr(importlib.import_module(f"{__name__}.{name}"), "spec", None)):
-        return spec
-    known = families()
-    nearest = difflib.get_close_matches(name[:80], known, n=1, cutoff=0.0)[0]
-    raise Unsupported(
-        f"architecture {ascii(architecture)[:80]} is not supported; the nearest of {len(known)} supported ones is '{nearest}', and docs/adding.md says how to add one"
-    )
+    if name not in {m.name for m in pkgutil.iter_modules(__path__)}:
+        return None
+    return getattr(importlib.import_module(f"{__name__}.{name}"), "spec", None)

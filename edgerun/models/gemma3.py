@@ -22,7 +22,7 @@ def spec(h: Hyperparameters) -> Spec:
     feed_forward = FeedForward(h.count("feed_forward_length"), "gelu")
     everywhere = Layer(attention, feed_forward, norm, post_attn_norm="post_attention_norm", post_ffn_norm="post_ffw_norm")
     # Scaling stretches the global rope only.
-    near = Rope(rope.width, h.number("rope.freq_base_swa", 10000.0, least=1.001, most=1e30), "halves")
+    near = Rope(rope.width, h.base("rope.freq_base_swa", 10000.0), "halves")
     sliding = replace(everywhere, attention=replace(attention, rope=near, window=window))
     layers = [sliding if slides else everywhere for slides in h.sliding(6)]
     return h.spec(layers, Head(norm, softcap=h.optional("final_logit_softcapping")), Embedding(math.sqrt(h.n_embd)))

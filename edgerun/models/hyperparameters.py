@@ -18,6 +18,7 @@ from edgerun.models.components import (
     Heads,
     Hidden,
     LinearScaling,
+    LongScaling,
     Norm,
     Pairing,
     Rope,
@@ -59,8 +60,8 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "nextn_predict_layers": (0,),
     "residual_scale": (0, 1),
     "ssm.dt_b_c_rms": (False,),
+    "rope.scaling.alpha": (0,),
     "rope.scaling.yarn_ext_factor": (1, -1),
-    "rope.scaling.yarn_attn_factor": (1,),
     "rope.scaling.yarn_log_multiplier": (0,),
     "use_parallel_residual": (False,),
 }
@@ -127,7 +128,7 @@ class Hyperparameters:
         value = self.get(key)
         if value is None and default is not None:
             return default
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or not least <= value <= most:
+        if not _is_number(value) or not least <= value <= most:
             raise self.wrong(key, value, f"a number from {least:g} to {most:g} is needed")
         return float(value)
 
@@ -151,10 +152,20 @@ class Hyperparameters:
         """Whether the file has that tensor: some variants of a family differ in nothing else."""
         return tensor in self._shapes
 
+    def by_layer(self, key: str, least: float, most: float, own: bool = True) -> tuple[float, ...]:
+        """A number for each layer, from an array of them or one for all. own: whether the key begins with the architecture's name."""
+        name = f"{self.architecture}.{key}" if own else key
+        self._asked.add(key)
+        value: Any = self._metadata.get(name)
+        values: list[Any] = list(value) if _is_array(value) and len(value) == self.n_layer else [value] * self.n_layer
+        for v in values:
+            if not _is_number(v) or not least <= v <= most:
+                raise ModelError(f"metadata key '{name}' {_is_there(v)}; a number from {least:g} to {most:g} is needed for each of {self.n_layer} layers")
+        return tuple(map(float, values))
+
     def wrong(self, key: str, value: Any, needed: str) -> ModelError:
         """The error for a value that makes no sense."""
-        is_there = "is missing" if value is None else f"is {_shown(value)}"
-        return ModelError(f"metadata key '{self.architecture}.{key}' {is_there}; {needed}")
+        return ModelError(f"metadata key '{self.architecture}.{key}' {_is_there(value)}; {needed}")
 
     def eps(self) -> float:
         """The eps of RMS norms."""
@@ -167,7 +178,7 @@ class Hyperparameters:
     def heads(self, kv: int | None = None) -> Heads:
         """Head counts and widths; a width that the file does not state is n_embd / heads. kv: of this layer, where layers differ."""
         n = self.count("attention.head_count")
-        kv = self.count("attention.head_count_kv", n) if kv is None else kv
+        kv = self._same_in_all("attention.head_count_kv", n) if kv is None else kv
         if n % kv:
             raise self.wrong("attention.head_count_kv", kv, f"it must divide head_count, {n}")
         if self.n_embd % n and (self.get("attention.key_length") is None or self.get("attention.value_length") is None):
@@ -184,7 +195,7 @@ class Hyperparameters:
         if not self.count("attention.sliding_window", 0, least=0, most=MAX_CONTEXT):
             return (False,) * self.n_layer
         pattern = self.get("attention.sliding_window_pattern")
-        if isinstance(pattern, Sized) and isinstance(pattern, Iterable) and not isinstance(pattern, str):
+        if _is_array(pattern):
             if len(pattern) != self.n_layer:
                 raise self.wrong("attention.sliding_window_pattern", pattern, f"one entry for each of {self.n_layer} layers is needed")
             return tuple(bool(slides) for slides in pattern)
@@ -209,9 +220,20 @@ class Hyperparameters:
         width = self.count("rope.dimension_count", key_width, most=key_width)
         if width % 2:
             raise self.wrong("rope.dimension_count", width, "an even number is needed")
-        base = self.number("rope.freq_base", 10000.0, least=1.001, most=1e30)
+        base = self.base("rope.freq_base", 10000.0)
         divisors = self.vector("rope_freqs.weight", width // 2) if "rope_freqs.weight" in self._shapes else None
-        return Rope(width, base, pairing, self._scaling(), divisors, self.positive("rope.scaling.attn_factor", 1.0))
+        return Rope(width, base, pairing, self._scaling(width), divisors, self.positive("rope.scaling.attn_factor", 1.0))
+
+    def base(self, key: str, default: float) -> float:
+        """The base of a rope's frequencies."""
+        return self.number(key, default, least=1.001, most=1e30)
+
+    def sections(self) -> bool:
+        """Whether the rope is cut into sections, which turn by positions in an image or a film of their own."""
+        sections = self.get("rope.dimension_sections")
+        if sections is not None and not (_is_array(sections) and len(sections) <= 8 and all(map(_is_number, sections))):
+            raise self.wrong("rope.dimension_sections", sections, "a few whole numbers are needed")
+        return sections is not None and any(sections)
 
     def routing(self, gating: Gating, normalise: float | None = None, bias: str | None = None) -> Routing:
         """The routing that the file describes. gating, normalise (as in `ops.Route`): what holds where the file does not say.
@@ -268,6 +290,8 @@ class Hyperparameters:
 
     def vector(self, name: str, length: int) -> tuple[float, ...]:
         """The values of a small tensor of positive numbers, which becomes part of the spec."""
+        if name not in self._shapes:
+            raise ModelError(f"tensor '{name}' [{length}] is missing from the model file; download or convert it again")
         if tuple(self._shapes[name]) != (length,):
             raise ModelError(f"tensor '{name}' has shape {list(self._shapes[name])} where the file's hyperparameters call for [{length}]; convert it again")
         values = tuple(float(value) for value in self._read(name).reshape(-1))
@@ -285,21 +309,46 @@ class Hyperparameters:
                 raise Unsupported(f"'{self.architecture}.{key}' is {_shown(value)}, which edgerun does not compute for this architecture; see docs/adding.md")
         return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, embedding or Embedding(), tuple(layers), head, self.pooling(), frozenset(self._consumed))
 
-    def _scaling(self) -> LinearScaling | YarnScaling | None:
+    def _scaling(self, width: int) -> LinearScaling | YarnScaling | LongScaling | None:
         """llama.cpp's rules: no type means linear, factor 0 means none, rope.scale_linear is the older key."""
         kind = self.get("rope.scaling.type")
-        kind = "linear" if kind is None else kind
         factor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 0.0))
-        if not _among(kind, ("none", "linear", "yarn")):
-            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {_shown(kind)}; edgerun computes none, linear and yarn")
+        if not _among(kind, (None, "none", "linear", "yarn", "longrope")):
+            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {_shown(kind)}; edgerun computes none, linear, yarn and longrope")
+        if kind == "longrope" or "rope_factors_long.weight" in self._shapes:
+            return self._long(kind, factor, width)
         if kind == "none" or factor in (0, 1):
             return None
         if not 1 <= factor <= 1e6:
             raise self.wrong("rope.scaling.factor", factor, "a number from 1 to 1000000 is needed")
-        if kind == "linear":
+        if kind != "yarn":
             return LinearScaling(factor)
-        context = self.count("rope.scaling.original_context_length", self.context, most=MAX_CONTEXT)
-        return YarnScaling(factor, context, self.positive("rope.scaling.yarn_beta_fast", 32.0), self.positive("rope.scaling.yarn_beta_slow", 1.0))
+        fast, slow = self.positive("rope.scaling.yarn_beta_fast", 32.0), self.positive("rope.scaling.yarn_beta_slow", 1.0)
+        # llama.cpp ignores the last one; the checkpoint that it was converted from takes it as it is.
+        return YarnScaling(factor, self._trained(), fast, slow, self.optional("rope.scaling.yarn_attn_factor"))
+
+    def _long(self, kind: str | None, factor: float, width: int) -> LongScaling:
+        """The scaling in rope_factors_short and _long: some files say so by these tensors alone."""
+        if not _among(kind, (None, "none", "longrope")) or factor not in (0, 1):
+            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {_shown(kind)} in a file with rope_factors_long.weight; edgerun does not scale a rope twice")
+        return LongScaling(self.vector("rope_factors_short.weight", width // 2), self.vector("rope_factors_long.weight", width // 2), self._trained())
+
+    def _trained(self) -> int:
+        """The context before the rope was stretched."""
+        return self.count("rope.scaling.original_context_length", self.context, most=MAX_CONTEXT)
+
+    def _same_in_all(self, key: str, default: int) -> int:
+        """A whole number that the file may also state layer by layer, where it is the same in all."""
+        value = self.get(key)
+        if not _is_array(value):
+            return self.count(key, default)
+        values = set(self.by_layer(key, 0, MAX_COUNT))
+        if len(values) > 1:
+            raise Unsupported(f"'{self.architecture}.{key}' differs from layer to layer, which edgerun does not compute for this architecture; see docs/adding.md")
+        same = values.pop()
+        if not same or same % 1:
+            raise self.wrong(key, same, f"a whole number from 1 to {MAX_COUNT} is needed")
+        return int(same)
 
     def _layers(self) -> int:
         n = self.count("block_count", most=MAX_LAYERS)
@@ -320,6 +369,21 @@ class Hyperparameters:
 def _among(value: Any, values: tuple[Any, ...]) -> bool:
     """Whether a value of any type, arrays included, is one of a few scalars."""
     return (value is None or isinstance(value, str | int | float)) and value in values
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a value is an array of the file's."""
+    return isinstance(value, Sized) and isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_there(value: Any) -> str:
+    """What is to be said of a value that is not right."""
+    return "is missing" if value is None else f"is {_shown(value)}"
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Phi-3 (arXiv:2404.14219): q, k and v in one matrix, gate and up in another, a sliding window in every layer.
+"""Phi-3, 3.5 and 4 (arXiv:2404.14219, 2412.08905): q, k and v in one matrix, gate and up in another, a window in every layer.
 
-llama.cpp leaves the window out; here it is kept, as in the checkpoint's own code. Long-context files (longrope) bring
-tensors that are not computed yet, and are refused for them.
+llama.cpp leaves the window out; here it is kept, as in the checkpoint's own code. Files for long contexts stretch the rope by
+LongRoPE: docs/decisions/014-long-ropes-go-by-the-sequence.md.
 """
 
 from __future__ import annotations

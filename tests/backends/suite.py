@@ -175,6 +175,9 @@ def ropes() -> list[Case]:
             v = X("x", 0, 3 * width)
             steps: list[ops.Op] = [ops.Rope(v, 3, freqs, pairing, 1.1), ops.Scale(v, X(OUT, 0, 3 * width), 1.0)]
             cases.append(Case(f"rope-{pairing}-{width}-{pairs}", 3 * width, steps, 3 * width))
+    # Longer than no tokens at all: always the long ones.
+    longer = ops.Rope(X("x", 0, 48), 3, (1.0,) * 8, "halves", 1.1, tuple(0.9**i for i in range(8)), 0)
+    cases.append(Case("rope-long", 48, [longer, ops.Scale(X("x", 0, 48), X(OUT, 0, 48), 1.0)], 48))
     return cases
 
 
@@ -293,6 +296,7 @@ def maps() -> list[Case]:
     spread = ops.Gate(X("x", 36, 1), X("x", 0, 36), X(OUT, 0, 36), "sigmoid")
     clamped = ops.ClampedGate(X("x", 0, 36), X("x", 36, 36), X(OUT, 0, 36), 1.7, 5.0)
     cases += [Case("gate-spread", 37, [spread], 36, scale=4.0), Case("gate-clamped", 72, [clamped], 36, scale=4.0)]
+    cases.append(Case("activate-xielu", 37, [ops.Activate(X("x", 0, 37), X(OUT, 0, 37), ops.Xielu(0.8, 1.3, 0.5, -0.25))], 37, scale=4.0))
     cases.append(Case("add", 64, [ops.Add(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
     cases.append(Case("product", 64, [ops.Product(X("x", 0, 30), X("x", 30, 30), X(OUT, 0, 30))], 30))
     biased = ops.Softplus(X("x", 0, 33), X(OUT, 0, 33), "b")

@@ -1,6 +1,7 @@
 """The reference twins against definitions worked out by hand, one op at a time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
 
 
-def run(op_list, x, *, widths=None, weights=None, caches=(), states=(), positions=None, outputs=None, hidden=False):
+def run(op_list, x, *, widths=None, weights=None, caches=(), states=(), positions=None, outputs=None, hidden=False, lengths=None):
     """Feed rows `x` through ops from buffer x to buffer y, on one fresh sequence; what y holds then."""
     x = np.asarray(x, np.float32)
     n = len(x)
@@ -24,7 +25,8 @@ def run(op_list, x, *, widths=None, weights=None, caches=(), states=(), position
     executor = reference.compile(program, {name: FakeTensor(name, values) for name, values in table.items()}, pages=2)
     positions = np.arange(n) if positions is None else np.asarray(positions)
     outputs = np.arange(n) if outputs is None else np.asarray(outputs, int)
-    return executor.step(Batch(np.arange(n), positions, np.zeros(n, int), np.array([[1, 0]]), outputs, hidden))
+    lengths = None if lengths is None else np.array(lengths)
+    return executor.step(Batch(np.arange(n), positions, np.zeros(n, int), np.array([[1, 0]]), outputs, hidden, lengths=lengths))
 
 
 X, Y = View("x", 0, 4), View("y", 0, 4)
@@ -129,6 +131,23 @@ def test_activate_and_gate(kind: str) -> None:
     np.testing.assert_allclose(run([ops.Activate(X, Y, kind)], ROWS), want, rtol=1e-6)
     gated = run([ops.Gate(X.part(0, 2), X.part(2, 2), Y.part(0, 2), kind)], ROWS)
     np.testing.assert_allclose(gated[:, :2], np.array(want)[:, :2] * np.array(ROWS)[:, 2:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("eps", [-1e-6, -0.5])
+def test_xielu(eps: float) -> None:
+    def xielu(x: float) -> float:
+        return 0.8 * x * x + 0.5 * x if x > 0 else 1.3 * (math.expm1(min(x, eps)) - x) + 0.5 * x
+
+    op = ops.Activate(X, Y, ops.Xielu(0.8, 1.3, 0.5, eps))
+    np.testing.assert_allclose(run([op], ROWS), [[xielu(v) for v in row] for row in ROWS], rtol=1e-6)
+
+
+def test_long_frequencies_turn_all_rows_of_a_sequence_that_is_long_enough() -> None:
+    op = ops.Rope(X, 1, (1.0, 0.1), "halves", long=(0.5, 0.05), context=9)
+    short, long = (run([replace(op, frequencies=f, long=()), ops.Scale(X, Y, 1.0)], ROWS, positions=[3, 4]) for f in (op.frequencies, op.long))
+    for lengths, want in ((None, short), ([9], short), ([10], long)):
+        np.testing.assert_array_equal(run([op, ops.Scale(X, Y, 1.0)], ROWS, positions=[3, 4], lengths=lengths), want)
+    np.testing.assert_array_equal(run([op, ops.Scale(X, Y, 1.0)], ROWS, positions=[8, 9]), run([replace(op, context=0), ops.Scale(X, Y, 1.0)], ROWS, positions=[8, 9]))
 
 
 def test_silu_of_very_negative_values_is_zero() -> None:

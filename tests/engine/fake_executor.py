@@ -13,11 +13,11 @@ from edgerun.backends.executor import PAGE, Batch
 
 
 class FakeExecutor:
-    def __init__(self, pages: int = 8, n_vocab: int = 50, max_rows: int = 64) -> None:
+    def __init__(self, pages: int = 8, n_vocab: int = 50, max_rows: int = 64, horizons: tuple[int, ...] = ()) -> None:
         self.pages = pages
         self.n_vocab = n_vocab
         self.max_rows = max_rows
-        self.slots = 0
+        self.slots, self.horizons = 0, horizons
         self.memory = np.full((pages, PAGE, 2), -1, np.int64)
         self.steps: list[int] = []
         self.interrupt_at: int | None = None   # row before which a step is interrupted, counted over all steps
@@ -39,7 +39,9 @@ class FakeExecutor:
                     raise KeyboardInterrupt
                 self.interrupt_at -= 1
             table, position = batch.tables[batch.sequences[row]], int(batch.positions[row])
-            self.memory[table[position // PAGE], position % PAGE] = batch.tokens[row], position
+            # Beyond a horizon every token counts for another one, those before it too.
+            token = batch.tokens[row] + 1000 * sum(batch.lengths[batch.sequences[row]] > h for h in self.horizons)
+            self.memory[table[position // PAGE], position % PAGE] = token, position
             if row in asked:
                 logits.append(self.read(table, position))
         return np.stack(logits) if logits else np.zeros((0, self.n_vocab), np.float32)

@@ -18,7 +18,7 @@ PROMPT = [(7 * i) % 50 for i in range(150)]
 tokens = st.lists(st.integers(0, 49), min_size=1, max_size=200)
 
 
-def new(chunk: int | None = None, pages: int = 8, **executor: int) -> Session:
+def new(chunk: int | None = None, pages: int = 8, **executor: Any) -> Session:
     return Session(FakeExecutor(pages, **executor), pages * 64, chunk)
 
 
@@ -331,3 +331,31 @@ def test_ctrl_c_at_every_line_with_a_recurrent_model() -> None:
         assert list(session.generate(second, greedy, 2)) == SECOND
         check(session)
     assert lines > 200
+
+
+def across(horizon: int, prompt: list[int], count: int) -> list[int]:
+    """What greedy decoding says where tokens count for others in sequences longer than the horizon."""
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(int(truth([t + 1000 * (len(tokens) > horizon) for t in tokens], 50).argmax()))
+    return tokens[len(prompt) :]
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 7])
+@pytest.mark.parametrize("length", [1, 60, 69, 70, 71, 150])
+def test_beyond_a_horizon_the_sequence_is_evaluated_anew(length: int, chunk: int | None) -> None:
+    session = new(chunk, horizons=(70,))
+    assert list(session.generate(PROMPT[:length], greedy, 20)) == across(70, PROMPT[:length], 20)
+    shorter = PROMPT[: length // 2 + 1]
+    assert list(session.generate(shorter, greedy, 5)) == across(70, shorter, 5)
+
+
+def test_memory_from_the_other_side_of_a_horizon_is_not_used() -> None:
+    session = new(horizons=(70,))
+    list(session.generate(PROMPT[:60], greedy, 1))
+    list(session.generate(PROMPT[:90], greedy, 1))
+    assert session.stats.cached_tokens == 0
+    list(session.generate(PROMPT[:95], greedy, 1))
+    assert session.stats.cached_tokens == 90
+    logits = np.concatenate([part.copy() for part in session.logits(PROMPT[:71])])
+    np.testing.assert_array_equal(logits[9], truth([t + 1000 for t in PROMPT[:10]], 50))

@@ -94,6 +94,7 @@ def run(executor: Executor, tokens: np.ndarray, chunk: int) -> np.ndarray:
             sequences=np.zeros(n, np.int32),
             tables=pages,
             outputs=np.arange(n, dtype=np.int32),
+            lengths=np.array([len(tokens)], np.int32),
         )
         logits.append(executor.step(batch).copy())
     return np.concatenate(logits)

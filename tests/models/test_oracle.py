@@ -85,10 +85,10 @@ def mutations(node):
 
 def alternatives(field, hint, value):
     """Other values of one field: its default, None where it may be, every other choice of a Literal, the other bool."""
-    choices = typing.get_args(hint)
+    parts = (hint, *typing.get_args(hint))
     others = [] if field.default is dataclasses.MISSING else [field.default]
-    others += [None] if type(None) in choices else []
-    others += choices if typing.get_origin(hint) is typing.Literal else []
+    others += [None] if type(None) in parts else []
+    others += [choice for part in parts if typing.get_origin(part) is typing.Literal for choice in typing.get_args(part)]
     others += [not value] if isinstance(value, bool) else []
     return [other for other in dict.fromkeys(others) if other != value]
 

@@ -15,7 +15,7 @@ from edgerun.backends.cpu.kernels.control import MOST_EXPERTS
 from edgerun.backends.cpu.lowering.experts import expert_rooms
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, columns_bytes, matrix_bytes, packing_of, vector_bytes
@@ -53,8 +53,8 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
     total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows, isas.choose()))
     rooms = {key: sizes for op in program.ops if isinstance(op, ops.Experts) for key, sizes in expert_rooms(op, tensors, max_rows, exact).items()}
     total += sum(aligned(size) for sizes in rooms.values() for size in sizes)
-    turns = {(op.frequencies, op.pairing, op.magnitude) for op in program.ops if isinstance(op, ops.Rope)}
-    total += sum(aligned(16 * max_rows * len(frequencies)) for frequencies, _, _ in turns)
+    turns = {turning(op) for op in program.ops if isinstance(op, ops.Rope)}
+    total += sum(aligned(16 * max_rows * len(op.frequencies)) for op in turns)
     return total + aligned(4 * max_rows) * len({(op.beta, op.length, op.offset) for op in program.ops if isinstance(op, ops.Temper)})
 
 
@@ -115,7 +115,7 @@ class CpuExecutor:
         progress: Progress | None,
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
-        self.slots = slots if program.states else 0
+        self.slots, self.horizons = slots if program.states else 0, program.horizons
         needs = plan(program, tensors, pages=pages, slots=slots, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
         self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
@@ -172,7 +172,7 @@ class CpuExecutor:
         self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
         self._count(n, m, tiles, hidden)
         self._embed(batch.tokens, batch.positions)
-        self._turn(batch.positions)
+        self._turn(batch)
         self._temper(batch.positions)
         self._pool.step()
         rows = self._phases.hidden if hidden else self._phases.logits
@@ -217,14 +217,17 @@ class CpuExecutor:
             if op.types:
                 out[: len(tokens)] += _rows(self._tensors[op.types], _FIRST)
 
-    def _turn(self, positions: np.ndarray) -> None:
+    def _turn(self, batch: Batch) -> None:
         """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them."""
-        n = len(positions)
-        for (frequencies, pairing, magnitude), table in self._phases.rope.items():
-            angles = positions[:, None].astype(np.float64) * np.array(frequencies)
-            cos, sin = magnitude * np.cos(angles), magnitude * np.sin(angles)
-            half = 2 * len(frequencies)
-            if pairing == "halves":
+        n = len(batch.positions)
+        for op, table in self._phases.rope.items():
+            frequencies = np.array(op.frequencies)
+            if op.long:
+                frequencies = np.where(batch.row_lengths()[:, None] > op.context, np.array(op.long), frequencies)
+            angles = batch.positions[:, None].astype(np.float64) * frequencies
+            cos, sin = op.magnitude * np.cos(angles), op.magnitude * np.sin(angles)
+            half = 2 * len(op.frequencies)
+            if op.pairing == "halves":
                 table[:n] = np.concatenate([cos, cos, -sin, sin], 1)
             else:
                 table[:n, :half] = np.repeat(cos, 2, 1)

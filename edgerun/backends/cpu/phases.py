@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -64,6 +65,11 @@ def buffer_shapes(program: Program, max_rows: int) -> dict[str, tuple[int, int]]
     return {name: (rows.get(name, max_rows), round16(width)) for name, width in program.buffers.items()}
 
 
+def turning(op: ops.Rope) -> ops.Rope:
+    """What of a rope decides its cosines and sines: layers that turn alike share a table."""
+    return replace(op, x=ops.View("", 0, 0), heads=0)
+
+
 class Phases:
     """The phases of a program over given memory. `list` is the result; `rope` and `temper` the tables a step fills.
 
@@ -90,7 +96,7 @@ class Phases:
         self.list: list[Phase] = []
         self.hidden: np.ndarray | None = None
         self.body = 0
-        self.rope: dict[tuple[tuple[float, ...], str, float], np.ndarray] = {}
+        self.rope: dict[ops.Rope, np.ndarray] = {}
         self.temper: dict[tuple[float, int, int], np.ndarray] = {}
         self.kernels: set[str] = {"run-step", "run-work"}
         self._tensors, self.weights, self.scratch, self.frame = tensors, weights, scratch, frame
@@ -148,6 +154,13 @@ class Phases:
     def columns(self, name: str) -> int:
         """Address of the float32 values of a small matrix whose rows became columns."""
         return self.weights.columns(self._tensors[name])
+
+    def turned(self, op: ops.Rope) -> np.ndarray:
+        """The table of cosines and sines of a rope, float32 [max_rows, 4 * pairs]."""
+        key = turning(op)
+        if key not in self.rope:
+            self.rope[key] = self.scratch.floats(self.max_rows, 4 * len(op.frequencies))
+        return self.rope[key]
 
     def rows(self) -> int:
         """Address of the number of rows that ops work on now."""

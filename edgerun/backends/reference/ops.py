@@ -49,7 +49,10 @@ def rope(op: ops.Rope, step: Step) -> None:
     """Turn each pair (a, b) of each head by position * frequency."""
     x = step.get(op.x).reshape(step.rows, op.heads, -1).copy()
     n = len(op.frequencies)
-    angle = step.positions[:, None, None] * np.array(op.frequencies, np.float64)
+    frequencies = np.array(op.frequencies, np.float64)
+    if op.long:
+        frequencies = np.where(step.lengths[:, None, None] > op.context, np.array(op.long, np.float64), frequencies)
+    angle = step.positions[:, None, None] * frequencies
     cos, sin = np.cos(angle) * op.magnitude, np.sin(angle) * op.magnitude
     first, second = (slice(0, 2 * n, 2), slice(1, 2 * n, 2)) if op.pairing == "neighbours" else (slice(0, n), slice(n, 2 * n))
     a, b = x[..., first].copy(), x[..., second].copy()
@@ -64,9 +67,11 @@ def temper(op: ops.Temper, step: Step) -> None:
     step.put(op.x, step.get(op.x) * (1 + op.beta * np.log1p(times))[:, None])
 
 
-def activation(kind: ops.Activation, x: np.ndarray) -> np.ndarray:
+def activation(kind: ops.Activation | ops.Xielu, x: np.ndarray) -> np.ndarray:
     """The activation function `kind` of every value."""
     match kind:
+        case ops.Xielu(positive, negative, beta, eps):
+            return np.where(x > 0, positive * x * x, negative * (np.expm1(np.minimum(x, eps)) - x)) + beta * x
         case "silu":
             return x * sigmoid(x)
         case "gelu":
@@ -141,7 +146,7 @@ def softcap(op: ops.Softcap, step: Step) -> None:
 def select(op: ops.Select, step: Step) -> None:
     """Keep the rows whose logits are asked for; the rows of later ops are these."""
     x = step.get(op.x)[step.batch.outputs]
-    step.rows, step.positions = len(x), step.positions[step.batch.outputs]
+    step.rows, step.positions, step.lengths = len(x), step.positions[step.batch.outputs], step.lengths[step.batch.outputs]
     step.put(op.out, x)
 
 

@@ -20,7 +20,7 @@ class Memory:
 
 
 class Step:
-    """One step over a batch. rows, positions: of the rows that ops work on: all, or those asked for after `Select`.
+    """One step over a batch. rows, positions, lengths: of the rows that ops work on: all, or those asked for after `Select`.
 
     hidden: float64 [outputs, width] once the program has come to `ops.Hidden`.
     """
@@ -31,6 +31,7 @@ class Step:
         self.batch = batch
         self.rows = len(batch.tokens)
         self.positions = batch.positions
+        self.lengths = batch.row_lengths()
         self.memories = memories
         self.states = states   # float64 [slots, ...] each
         self.weight = weight   # name -> float64, in the tensor's shape

@@ -4,6 +4,7 @@
 Every default is neutral: a component that is not named is not there.
 """
 
+from edgerun.graph.ops import Xielu
 from edgerun.models.components.alibi import Alibi
 from edgerun.models.components.attention import Attention, Heads, QKNorm, Temperature
 from edgerun.models.components.convolution import Convolution, ShortConvolution
@@ -17,10 +18,10 @@ from edgerun.models.components.layer import Both, Layer, Part
 from edgerun.models.components.mamba import Mamba, Mamba2
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.post_norm_layer import PostNormLayer
-from edgerun.models.components.rope import LinearScaling, Pairing, Rope, YarnScaling
+from edgerun.models.components.rope import LinearScaling, LongScaling, Pairing, Rope, YarnScaling
 
 __all__ = [
     "Alibi", "Attention", "Both", "Clamp", "Classifier", "Convolution", "DeltaNet", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Hidden",
-    "LatentAttention", "Layer", "LinearScaling", "Mamba", "Mamba2", "Norm", "Pairing", "Part", "PostNormLayer", "QKNorm", "Rope", "Routing",
-    "ShortConvolution", "Temperature", "YarnScaling",
+    "LatentAttention", "Layer", "LinearScaling", "LongScaling", "Mamba", "Mamba2", "Norm", "Pairing", "Part", "PostNormLayer", "QKNorm", "Rope",
+    "Routing", "ShortConvolution", "Temperature", "Xielu", "YarnScaling",
 ]  # fmt: skip

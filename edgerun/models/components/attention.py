@@ -27,13 +27,14 @@ class Heads:
 
 @dataclass(frozen=True)
 class QKNorm:
-    """Norm of queries and of keys before the rope (arXiv:2010.04245): each head by itself, or the whole projection at once.
+    """Norm of queries and of keys (arXiv:2010.04245): of each head by itself or of the whole projection, before or after the rope.
 
     own: each head by itself with weights of its own.
     """
 
     norm: Norm
     over: Literal["head", "own", "all"] = "head"
+    after_rope: bool = False
 
     def emit(self, b: Builder, x: View, name: str, heads: int) -> None:
         """Normalise `heads` heads in place."""
@@ -78,6 +79,9 @@ class Attention:
     causal: bool = True
     gated: bool = False
 
+    def __post_init__(self) -> None:
+        assert self.rope or not (self.qk_norm and self.qk_norm.after_rope), "there is no rope to come after"
+
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
         return Cache(self.heads.kv, self.heads.key, self.heads.value, self.window)
@@ -101,12 +105,14 @@ class Attention:
         if self.clamp is not None:
             b.add(ops.Clamp(qkv, qkv, self.clamp))
         q, k, v = qkv.part(0, q_width), qkv.part(q_width, k_width), qkv.part(q_width + k_width, v_width)
-        if self.qk_norm:
-            self.qk_norm.emit(b, q, f"{prefix}attn_q_norm", n.queries)
-            self.qk_norm.emit(b, k, f"{prefix}attn_k_norm", n.kv)
+        late = self.qk_norm is not None and self.qk_norm.after_rope
+        if not late:
+            self._normalise(b, prefix, q, k)
         if self.rope:
             # Queries and keys lie side by side and turn alike: one op.
             self.rope.emit(b, qkv.part(0, q_width + k_width), n.queries + n.kv)
+        if late:
+            self._normalise(b, prefix, q, k)
         if self.temperature:
             self.temperature.emit(b, q)
         cache = b.cache(self.cache())
@@ -119,3 +125,9 @@ class Attention:
         if gate:
             b.add(ops.Gate(gate, att, att, "sigmoid"))
         b.linear(att, out, [(f"{prefix}attn_output", out.width)], residual)
+
+    def _normalise(self, b: Builder, prefix: str, q: View, k: View) -> None:
+        """Normalise queries and keys where the model does."""
+        if self.qk_norm:
+            self.qk_norm.emit(b, q, f"{prefix}attn_q_norm", self.heads.queries)
+            self.qk_norm.emit(b, k, f"{prefix}attn_k_norm", self.heads.kv)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
-from edgerun.graph.ops import Activation, View
+from edgerun.graph.ops import Activation, View, Xielu
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FeedForward:
     """
 
     width: int
-    activation: Activation
+    activation: Activation | Xielu
     kind: Literal["gated", "fused", "plain"] = "gated"
     suffix: str = ""
     score: str | None = None
@@ -36,6 +36,7 @@ class FeedForward:
         if self.kind == "plain":
             b.add(ops.Activate(gu, act, self.activation))
         else:
+            assert not isinstance(self.activation, Xielu), "no model gates with an activation that has parameters"
             b.add(ops.Gate(gu.part(0, self.width), gu.part(self.width, self.width), act, self.activation))
         if self.score is None:
             b.linear(act, out, [(down, out.width)], residual)

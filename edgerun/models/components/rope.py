@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgerun.graph import ops
@@ -73,6 +73,28 @@ class YarnScaling:
 
 
 @dataclass(frozen=True)
+class LongScaling:
+    """LongRoPE (arXiv:2402.13753): each frequency is divided by its own `short`, in sequences of more than `context` tokens by `long`."""
+
+    short: tuple[float, ...]
+    long: tuple[float, ...]
+    context: int
+
+    @property
+    def magnitude(self) -> float:
+        """Factor of cos and sin."""
+        return 1.0
+
+    def stretch(self, frequencies: list[float], base: float) -> list[float]:
+        """The frequencies in sequences of up to `context` tokens."""
+        return [f / d for f, d in zip(frequencies, self.short, strict=True)]
+
+    def stretch_long(self, frequencies: list[float]) -> list[float]:
+        """The frequencies in longer ones."""
+        return [f / d for f, d in zip(frequencies, self.long, strict=True)]
+
+
+@dataclass(frozen=True)
 class Rope:
     """Rotation of the first `width` columns of every head (arXiv:2104.09864); pairing as in `ops.Rope`.
 
@@ -83,18 +105,14 @@ class Rope:
     width: int
     base: float
     pairing: Pairing
-    scaling: LinearScaling | YarnScaling | None = None
+    scaling: LinearScaling | YarnScaling | LongScaling | None = None
     divisors: tuple[float, ...] | None = None
     attention_factor: float = 1.0
 
     def frequencies(self) -> tuple[float, ...]:
         """Radians per position of each pair."""
-        result = [self.base ** (-2 * p / self.width) for p in range(self.width // 2)]
-        if self.divisors:
-            result = [f / d for f, d in zip(result, self.divisors, strict=True)]
-        if self.scaling:
-            result = self.scaling.stretch(result, self.base)
-        return tuple(array("f", result))
+        plain = self._plain()
+        return tuple(array("f", self.scaling.stretch(plain, self.base) if self.scaling else plain))
 
     def magnitude(self) -> float:
         """Factor of cos and sin."""
@@ -102,4 +120,12 @@ class Rope:
 
     def emit(self, b: Builder, x: View, heads: int) -> None:
         """Rotate `heads` heads in place."""
-        b.add(ops.Rope(x, heads, self.frequencies(), self.pairing, self.magnitude()))
+        op = ops.Rope(x, heads, self.frequencies(), self.pairing, self.magnitude())
+        if isinstance(self.scaling, LongScaling):
+            op = replace(op, long=tuple(array("f", self.scaling.stretch_long(self._plain()))), context=self.scaling.context)
+        b.add(op)
+
+    def _plain(self) -> list[float]:
+        """The frequencies before scaling."""
+        result = [self.base ** (-2 * p / self.width) for p in range(self.width // 2)]
+        return [f / d for f, d in zip(result, self.divisors, strict=True)] if self.divisors else result

@@ -29,6 +29,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[2]), str(HERE.parents[1] / "models")
 from recipe import Recipe  # noqa: E402
 
 LENGTHS = (1, 9, 33, 80)
+OWN = ("general.", "tokenizer.", "xielu.")   # keys that do not begin with the architecture
 Tensors = dict[str, np.ndarray]
 
 
@@ -37,7 +38,7 @@ class Case:
     """What a checkpoint is in both worlds.
 
     model: makes the transformers model (called without gradients, in float64). metadata: keys without the architecture's prefix,
-    unless they have a dot-separated first word of their own such as "general.". state: GGUF tensors (float64) to the state dict;
+    unless their first word is one of OWN. state: GGUF tensors (float64) to the state dict;
     what it leaves out has to be tied or a buffer. windows: edges around which logits are kept too.
     """
 
@@ -52,7 +53,7 @@ class Case:
 
     def recipe(self) -> Recipe:
         """The case without logits yet."""
-        own = {key if key.startswith(("general.", "tokenizer.")) else f"{self.architecture}.{key}": value for key, value in self.metadata.items()}
+        own = {key if key.startswith(OWN) else f"{self.architecture}.{key}": value for key, value in self.metadata.items()}
         return Recipe({"general.architecture": self.architecture, **own}, self.shapes, [], self.spreads, self.values)
 
 
@@ -196,7 +197,7 @@ def cases() -> dict[str, Case]:
     sys.modules["make"] = sys.modules[__name__]
     for path in sorted(HERE.glob("*.py")):
         if path.stem != "make":
-            found |= runpy.run_path(str(path))["CASES"]
+            found |= runpy.run_path(str(path)).get("CASES", {})
     return found
 
 

@@ -1,4 +1,4 @@
-"""Functions of a vector of floats that no instruction computes: exp, 2^x, softplus, erf, the soft cap. The same bits on every call."""
+"""Functions of a vector of floats that no instruction computes: exp, 2^x, softplus, erf, the soft cap, xIELU. The same bits on every call."""
 
 from __future__ import annotations
 
@@ -79,3 +79,12 @@ def erf(b: Any, x: Any) -> Any:
         p = b.fadd(b.fmul(p, t), S.constant(F32.ir, c))
     y = b.fsub(one, b.fmul(b.fmul(p, t), exp_emit(b, b.fneg(b.fmul(a, a)))))
     return S.invoke(b, "llvm.copysign.v16f32", F32.ir, y, x)
+
+
+@op(F32, F32, F32, F32, F32, F32)
+def xielu(b: Any, x: Any, positive: Any, negative: Any, beta: Any, eps: Any) -> Any:
+    """positive * x^2 + beta * x above 0, else negative * (exp(min(x, eps)) - 1 - x) + beta * x."""
+    grown = b.fsub(exp_emit(b, S.invoke(b, "llvm.minnum.v16f32", F32.ir, x, eps)), S.constant(F32.ir, 1.0))
+    below = b.fmul(negative, b.fsub(grown, x))
+    curved = b.select(b.fcmp_ordered(">", x, S.constant(F32.ir, 0.0)), b.fmul(positive, b.fmul(x, x)), below)
+    return S.fused(b, beta, x, curved)

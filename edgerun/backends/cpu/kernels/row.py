@@ -375,6 +375,27 @@ def arrange(_: str) -> Callable[[int, int], None]:
     return kernel
 
 
+# --- xielu: x, stride, out, stride, width, positive, negative, beta, eps ---------------------------------------------------------
+
+
+def xielu(_: str) -> Callable[[int, int], None]:
+    """xIELU of each column."""
+    edge = S.scratch(64)
+
+    def kernel(args: int, row: int) -> None:
+        x, out, n, room = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3), S.word(args, 4), edge()
+        positive, negative, beta, eps = S.splat(S.number(args, 5)), S.splat(S.number(args, 6)), S.splat(S.number(args, 7)), S.splat(S.number(args, 8))
+        for i in range(0, n, 16):
+            k = min(16, n - i)
+            v = M.xielu(S.load_f32(x + 4 * i) if k == 16 else load_some(x + 4 * i, k, room), positive, negative, beta, eps)
+            if k == 16:
+                S.store_f32(out + 4 * i, v)
+            else:
+                store_some(out + 4 * i, k, v, room)
+
+    return kernel
+
+
 # --- select: x, stride, out, stride, width, frame --------------------------------------------------------------------------------
 
 
@@ -392,7 +413,7 @@ def select(_: str) -> Callable[[int, int], None]:
 
 _BUILDERS: dict[str, Callable[[str], Callable]] = {
     "norm": norm, "quantize": quantize, "rope": rope, "temper": temper, "arrange": arrange, "select": select, "spread": spread,
-    "clamped": clamped,
+    "clamped": clamped, "xielu": xielu,
     "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
 }   # fmt: skip
 

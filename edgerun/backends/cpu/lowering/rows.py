@@ -26,11 +26,9 @@ def norm(p: Phases, op: ops.Norm) -> None:
 
 def rope(p: Phases, op: ops.Rope) -> None:
     """Rotate heads by the cosines and sines of the row, tables that a step fills once for each kind of rope."""
-    key = (op.frequencies, op.pairing, op.magnitude)
-    if key not in p.rope:
-        p.rope[key] = p.scratch.floats(p.max_rows, 4 * len(op.frequencies))
+    table = p.turned(op)
     width = op.x.width // op.heads
-    p.row(f"row-rope-{op.pairing}", op.x, *p.at(op.x), op.heads, width, len(op.frequencies), p.rope[key].ctypes.data)
+    p.row(f"row-rope-{op.pairing}", op.x, *p.at(op.x), op.heads, width, len(op.frequencies), table.ctypes.data)
 
 
 def temper(p: Phases, op: ops.Temper) -> None:
@@ -56,7 +54,11 @@ def clamped_gate(p: Phases, op: ops.ClampedGate) -> None:
 
 def activate(p: Phases, op: ops.Activate) -> None:
     """Activate each number."""
-    _map(p, op.activation, op.x, op.x, op.out)
+    a = op.activation
+    if isinstance(a, ops.Xielu):
+        p.row("row-xielu", op.out, *p.at(op.x), *p.at(op.out), op.out.width, *map(bits, (a.positive, a.negative, a.beta, a.eps)))
+    else:
+        _map(p, a, op.x, op.x, op.out)
 
 
 def add(p: Phases, op: ops.Add) -> None:
