@@ -80,7 +80,8 @@ class Attention:
     gated: bool = False
 
     def __post_init__(self) -> None:
-        assert self.rope or not (self.qk_norm and self.qk_norm.after_rope), "there is no rope to come after"
+        if self.qk_norm and self.qk_norm.after_rope:
+            assert self.rope and not self.qk_norm.norm.bare, "before or after makes a difference to a norm with weights and a rope only"
 
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
