@@ -1,6 +1,6 @@
-"""Granite 3 and dense Granite 4 (huggingface.co/ibm-granite/granite-3.0-2b-base): Llama with four multipliers; logits are divided by theirs.
+"""Granite 3 and dense Granite 4 (huggingface.co/ibm-granite/granite-3.0-2b-base): Llama with four multipliers.
 
-`rope.scaling.finetuned` is a switch here: false is a model without rope.
+Logits are divided by theirs. `rope.scaling.finetuned` is a switch here: false is a model without rope.
 """
 
 from __future__ import annotations

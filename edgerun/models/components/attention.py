@@ -81,7 +81,8 @@ class Attention:
 
     def __post_init__(self) -> None:
         if self.qk_norm and self.qk_norm.after_rope:
-            assert self.rope and not self.qk_norm.norm.bare, "before or after makes a difference to a norm with weights and a rope only"
+            assert self.rope, "there is no rope to come after"
+            assert not self.qk_norm.norm.bare, "a norm without weights is the same before and after a rope"
 
     def cache(self) -> Cache:
         """The key/value memory of such a layer."""
