@@ -52,6 +52,13 @@ class Builder:
         """`weight(name, *shape)`, or None when the file lacks it."""
         return self.weight(name, *shape) if self.has(name) else None
 
+    def unread(self, name: str, *shape: int) -> None:
+        """Account for a tensor that files may bring although nothing reads it; ModelError where it has another shape."""
+        if self.has(name):
+            self.weight(name, *shape)
+            self._used.discard(name)
+            self._consumed |= {name}
+
     def buffer(self, name: str, width: int) -> View:
         """All columns of buffer `name`; layers share a buffer by its name, the widest one decides."""
         self._buffers[name] = max(width, self._buffers.get(name, 0))

@@ -378,6 +378,52 @@ class Arrange(Op):
 
 
 @dataclass(frozen=True)
+class ScaleColumns(Op):
+    """out = x * weight, column by column."""
+
+    x: View
+    out: View
+    weight: str
+
+
+@dataclass(frozen=True)
+class Cutoff(Op):
+    """out = max(0, x - (mean + deviations * std)) over the row: statistical top-k (arXiv:2506.06644).
+
+    std is that of the population: of the mean of the squares, not of their sum over n - 1.
+    """
+
+    x: View
+    out: View
+    deviations: float
+
+
+@dataclass(frozen=True)
+class Blend(Op):
+    """out_i = y_i + sum over j of (c_ij + plus) * x_j: streams of equal width side by side, mixed by numbers of the row (arXiv:2301.13310).
+
+    x holds n streams, y and out m (out may be y), coefficients m * n numbers, those of out_0 first.
+    """
+
+    x: View
+    coefficients: View
+    y: View
+    out: View
+    streams: int   # m
+    plus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Match(Op):
+    """out = x * sqrt(mean(like^2) / max(mean(x^2), floor)): x with the magnitude of `like`."""
+
+    x: View
+    like: View
+    out: View
+    floor: float
+
+
+@dataclass(frozen=True)
 class Scale(Op):
     """out = x * factor."""
 

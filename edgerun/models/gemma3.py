@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm, QKNorm, Rope
+from edgerun.models.components import Attention, Embedding, FeedForward, Head, Layer, Norm, QKNorm
 from edgerun.models.hyperparameters import Hyperparameters
 from edgerun.models.spec import Spec
 
@@ -22,7 +22,6 @@ def spec(h: Hyperparameters) -> Spec:
     feed_forward = FeedForward(h.count("feed_forward_length"), "gelu")
     everywhere = Layer(attention, feed_forward, norm, post_attn_norm="post_attention_norm", post_ffn_norm="post_ffw_norm")
     # Scaling stretches the global rope only.
-    near = Rope(rope.width, h.base("rope.freq_base_swa", 10000.0), "halves")
-    sliding = replace(everywhere, attention=replace(attention, rope=near, window=window))
+    sliding = replace(everywhere, attention=replace(attention, rope=h.near_rope(heads.key), window=window))
     layers = [sliding if slides else everywhere for slides in h.sliding(6)]
     return h.spec(layers, Head(norm, softcap=h.optional("final_logit_softcapping")), Embedding(math.sqrt(h.n_embd)))

@@ -6,15 +6,14 @@ Knows the GGUF key names (https://github.com/ggml-org/ggml/blob/master/docs/gguf
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sized
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import Any, Literal, TypeGuard
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
-from edgerun.graph.lower import Head, Layer
+from edgerun.graph.lower import Embedding, Head, Layer
 from edgerun.models.components import (
     Classifier,
-    Embedding,
     Heads,
     Hidden,
     LinearScaling,
@@ -26,6 +25,7 @@ from edgerun.models.components import (
     Temperature,
     YarnScaling,
 )
+from edgerun.models.components import Embedding as TokenEmbedding
 from edgerun.models.spec import Spec
 
 MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
@@ -42,10 +42,14 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "attention.clamp_kqv": (0,),
     "attention.max_alibi_bias": (0,),
     "attention.recurrent_layers": (),
+    "activation_sparsity_scale": (),
+    "altup.num_inputs": (1,),
     "attention.scale": (0,),
+    "attention.shared_kv_layers": (0,),
     "attention.sliding_window": (0,),
     "attention.temperature_scale": (0,),
     "attn_logit_softcapping": (0,),
+    "embedding_length_per_layer_input": (0,),
     "embedding_scale": (0, 1),
     "expert_count": (0,),
     "expert_gating_func": (0,),
@@ -103,11 +107,11 @@ class Hyperparameters:
             raise self.wrong(key, value, f"a whole number from {least} to {most} is needed")
         return value
 
-    def counts(self, key: str, least: int = 1, most: int = MAX_COUNT) -> tuple[int, ...]:
+    def counts(self, key: str, default: int | None = None, least: int = 1, most: int = MAX_COUNT) -> tuple[int, ...]:
         """A whole number from least to most for each layer, from an array of them or one for all."""
         value = self.get(key)
         if not isinstance(value, Sized) or not isinstance(value, Iterable) or isinstance(value, str):
-            return (self.count(key, least=least, most=most),) * self.n_layer
+            return (self.count(key, default, least, most),) * self.n_layer
         values = list(value)
         if len(values) != self.n_layer or not all(isinstance(v, int) and not isinstance(v, bool) and least <= v <= most for v in values):
             raise self.wrong(key, value, f"a whole number from {least} to {most} is needed for each of {self.n_layer} layers")
@@ -159,9 +163,15 @@ class Hyperparameters:
         value: Any = self._metadata.get(name)
         values: list[Any] = list(value) if _is_array(value) and len(value) == self.n_layer else [value] * self.n_layer
         for v in values:
-            if not _is_number(v) or not least <= v <= most:
+            if not isinstance(v, int | float) or isinstance(v, bool) or not least <= v <= most:
                 raise ModelError(f"metadata key '{name}' {_is_there(v)}; a number from {least:g} to {most:g} is needed for each of {self.n_layer} layers")
         return tuple(map(float, values))
+
+    def rows(self, tensor: str) -> int:
+        """The rows of a matrix: for what no key states."""
+        if len(shape := self._shapes.get(tensor, ())) != 2:
+            raise ModelError(f"tensor '{tensor}' is missing from the model file, or no matrix; download or convert it again")
+        return shape[0]
 
     def wrong(self, key: str, value: Any, needed: str) -> ModelError:
         """The error for a value that makes no sense."""
@@ -209,10 +219,25 @@ class Hyperparameters:
         self._consumed |= {name for name in self._shapes if name.startswith("blk.") and name.split(".")[1] in behind}
         return n
 
-    def temperature(self) -> Temperature | None:
-        """How queries grow with their position, None where they do not."""
+    def temperature(self, length: int | None = None) -> Temperature | None:
+        """How queries grow with their position, None where they do not. length: where the file does not state it."""
         beta = self.number("attention.temperature_scale", 0.0, most=1e3)
-        return Temperature(beta, self.count("attention.temperature_length", most=MAX_CONTEXT)) if beta else None
+        return Temperature(beta, self.count("attention.temperature_length", length, most=MAX_CONTEXT)) if beta else None
+
+    def memories(self, sliding: Sequence[bool]) -> tuple[int | None, ...]:
+        """The layer whose keys and values each of the last ones reads: the last of its kind with its own; None for its own."""
+        own = self.n_layer - self.count("attention.shared_kv_layers", 0, least=0, most=self.n_layer - 1)
+        last = {kind: i for i, kind in enumerate(sliding[:own])}
+        if not set(sliding) <= last.keys():
+            raise self.wrong("attention.shared_kv_layers", self.n_layer - own, "a layer of each kind must have keys and values of its own")
+        return tuple(None if i < own else last[kind] for i, kind in enumerate(sliding))
+
+    def near_rope(self, key_width: int) -> Rope:
+        """The rope of sliding layers where it is one of their own: it is never stretched."""
+        width = self.count("rope.dimension_count_swa", key_width, most=key_width)
+        if width % 2:
+            raise self.wrong("rope.dimension_count_swa", width, "an even number is needed")
+        return Rope(width, self.base("rope.freq_base_swa", 10000.0), "halves")
 
     def rope(self, pairing: Pairing, heads: Heads | None = None) -> Rope:
         """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight. heads: where layers differ."""
@@ -295,10 +320,22 @@ class Hyperparameters:
         if tuple(self._shapes[name]) != (length,):
             raise ModelError(f"tensor '{name}' has shape {list(self._shapes[name])} where the file's hyperparameters call for [{length}]; convert it again")
         values = tuple(float(value) for value in self._read(name).reshape(-1))
-        if not all(1e-6 <= value <= 1e30 for value in values):
+        if not all(1e-6 <= value <= 1e31 for value in values):   # 1e30 stands for pairs that do not turn
             raise ModelError(f"tensor '{name}' holds a value that is not a positive number; download or convert the file again")
         self._consumed.add(name)
         return values
+
+    def scalar(self, name: str, default: float) -> float:
+        """The value of a tensor of one number, which becomes part of the spec; default where the file lacks it."""
+        if name not in self._shapes:
+            return default
+        if tuple(self._shapes[name]) != (1,):
+            raise ModelError(f"tensor '{name}' has shape {list(self._shapes[name])} where one number is needed; convert it again")
+        value = float(self._read(name).reshape(-1)[0])
+        if not 1e-30 <= abs(value) <= 1e30:
+            raise ModelError(f"tensor '{name}' holds a value that is not a number or 0; download or convert the file again")
+        self._consumed.add(name)
+        return value
 
     def spec(self, layers: Iterable[Layer], head: Head, embedding: Embedding | None = None) -> Spec:
         """The spec of these components; Unsupported when the file sets a decisive key that none of them asked for."""
@@ -307,7 +344,8 @@ class Hyperparameters:
             # A window as long as the context hides nothing.
             if not _among(value, (None, *_DECISIVE[key])) and not (key == "attention.sliding_window" and self.window() is None):
                 raise Unsupported(f"'{self.architecture}.{key}' is {_shown(value)}, which edgerun does not compute for this architecture; see docs/adding.md")
-        return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, embedding or Embedding(), tuple(layers), head, self.pooling(), frozenset(self._consumed))
+        every = embedding or TokenEmbedding()
+        return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, every, tuple(layers), head, self.pooling(), frozenset(self._consumed))
 
     def _scaling(self, width: int) -> LinearScaling | YarnScaling | LongScaling | None:
         """llama.cpp's rules: no type means linear, factor 0 means none, rope.scale_linear is the older key."""
@@ -371,7 +409,7 @@ def _among(value: Any, values: tuple[Any, ...]) -> bool:
     return (value is None or isinstance(value, str | int | float)) and value in values
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether a value is an array of the file's."""
     return isinstance(value, Sized) and isinstance(value, Iterable) and not isinstance(value, str)
 

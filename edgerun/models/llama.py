@@ -16,5 +16,6 @@ def spec(h: Hyperparameters) -> Spec:
     norm, width = Norm("rms", h.eps()), h.count("feed_forward_length")
     mixed = h.count("expert_count", 0, least=0) > 0
     feed_forward = Experts(h.routing("softmax", normalise=0.0), width) if mixed else FeedForward(width, "silu")
-    layer = Layer(Attention(h.heads(), h.rope("neighbours")), feed_forward, norm)
+    # Mistral 7B v0.1 was trained with a window, which few of its files state.
+    layer = Layer(Attention(h.heads(), h.rope("neighbours"), window=h.window()), feed_forward, norm)
     return h.spec([layer] * h.n_layer, Head(norm))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgerun.graph.lower import Head, Layer
-from edgerun.models.components import Classifier, Embedding, Hidden
+from edgerun.graph.lower import Embedding, Head, Layer
+from edgerun.models.components import Classifier, Hidden
+from edgerun.models.components import Embedding as TokenEmbedding
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Spec:
     @property
     def longest(self) -> int | None:
         """Positions that it learned one by one: it cannot compute more. None where it can compute any."""
-        return self.embedding.positions
+        return self.embedding.positions if isinstance(self.embedding, TokenEmbedding) else None
 
     @property
     def n_layer(self) -> int:

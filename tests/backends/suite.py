@@ -305,6 +305,8 @@ def maps() -> list[Case]:
     for block, order in ((1, (4, 0, 2)), (20, (1, 0, 2))):
         arrange = ops.Arrange(X("x", 0, 60), X(OUT, 0, block * len(order)), block, order)
         cases.append(Case(f"arrange-{block}", 60, [arrange], block * len(order)))
+    scaled = ops.ScaleColumns(X("x", 0, 33), X(OUT, 0, 33), "w")
+    cases.append(Case("scale-columns", 33, [scaled], 33, tensors={"w": tensor("w", _random(33))}))
     cases.append(Case("scale", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), -0.3)], 33))
     cases.append(Case("clamp", 33, [ops.Clamp(X("x", 0, 33), X(OUT, 0, 33), 0.7)], 33))
     places = {"places": tensor("places", _random(PAGES * PAGE, 33))}
@@ -324,7 +326,24 @@ def tempered() -> list[Case]:
     return cases
 
 
+def streams() -> list[Case]:
+    cases = []
+    for n, m, width in ((4, 4, 20), (1, 3, 48), (3, 1, 7)):
+        x, c, y, out = X("x", 0, n * width), X("x", n * width, n * m), X("x", n * width + n * m, m * width), X(OUT, 0, m * width)
+        total = y.start + y.width
+        cases.append(Case(f"blend-{n}-{m}", total, [ops.Blend(x, c, y, out, m, 0.5)], out.width))
+        cases.append(Case(f"blend-{n}-{m}-in-place", total, [ops.Blend(x, c, y, y, m), ops.Scale(y, out, 1.0)], out.width))
+    for width in (50, 64, 5):
+        match = ops.Match(X("x", 0, width), X("x", width, width), X(OUT, 0, width), 0.9)
+        cases.append(Case(f"match-{width}", 2 * width, [match], width))
+    return cases
+
+
+def sparse() -> list[Case]:
+    return [Case(f"cutoff-{n}", n, [ops.Cutoff(X("x", 0, n), X(OUT, 0, n), d)], n, scale=3.0) for n, d in ((130, 1.64), (64, 0.3), (9, -0.5))]
+
+
 def float_cases() -> list[Case]:
     """Everything but the integer products."""
-    every = norms() + linears(["F32", "F16", "BF16"]) + ropes() + tempered() + attentions() + recurrences() + maps() + routes()
+    every = norms() + linears(["F32", "F16", "BF16"]) + ropes() + tempered() + attentions() + recurrences() + maps() + sparse() + streams() + routes()
     return every + experts(["F32", "F16", "BF16"]) + head_linears(["F32", "F16"]) + slices()

@@ -384,3 +384,28 @@ def test_product_softplus_and_arrange() -> None:
 def test_norm_with_weights_of_each_group() -> None:
     got = run([ops.Norm(X, Y, "w", 0.0, groups=2, own=True)], [[3.0, 4.0, 1.0, 1.0]], weights={"w": [[1.0, 2.0], [3.0, 4.0]]})
     assert got[0].tolist() == pytest.approx([3 / 12.5**0.5, 8 / 12.5**0.5, 3.0, 4.0], rel=1e-6)
+
+
+def test_scale_columns_multiplies_columns() -> None:
+    assert run([ops.ScaleColumns(X, Y, "w")], ROWS, weights={"w": [1, 2, 0, -1]}).tolist() == [[1, -4, 0, -4], [0.5, 0, 0, -2]]
+
+
+def test_cutoff_keeps_what_sticks_out() -> None:
+    # mean 2, population deviation sqrt((1 + 1 + 4 + 4) / 4)
+    got = run([ops.Cutoff(X, Y, 0.5)], [[1.0, 3.0, 4.0, 0.0]])
+    edge = 2 + 0.5 * math.sqrt(2.5)
+    np.testing.assert_allclose(got, [[0, 3 - edge, 4 - edge, 0]], rtol=1e-6)
+
+
+def test_blend_adds_streams_by_the_coefficients_of_the_row() -> None:
+    # Streams (1, 2) and (3, 4), coefficients of output 0: 10, 0 and of output 1: 0, -1; each plus 1.
+    x = [[1.0, 2.0, 3.0, 4.0, 10.0, 0.0, 0.0, -1.0]]
+    got = run([ops.Blend(View("x", 0, 4), View("x", 4, 4), View("x", 0, 4), View("y", 0, 4), 2, 1.0)], x, widths={"y": 4})
+    assert got.tolist() == [[1 + 11 * 1 + 1 * 3, 2 + 11 * 2 + 1 * 4, 3 + 1 * 1 + 0 * 3, 4 + 1 * 2 + 0 * 4]]
+
+
+def test_match_takes_the_magnitude_of_another_row() -> None:
+    pair = [View("x", 0, 2), View("x", 2, 2), View("y", 0, 2)]
+    got = run([ops.Match(*pair, 1e-5)], [[3.0, 4.0, 6.0, 8.0], [0.0, 0.0, 6.0, 8.0]], widths={"y": 2})
+    np.testing.assert_allclose(got, [[6, 8], [0, 0]], rtol=1e-6)
+    assert run([ops.Match(*pair, 50.0)], [[3.0, 4.0, 6.0, 8.0]], widths={"y": 2})[0, 0] == pytest.approx(3.0)

@@ -49,7 +49,7 @@ NONSENSE = [
     ("rope__scaling__factor", -1.0), ("rope__scaling__factor", math.nan), ("rope__scaling__factor", 0.5), ("rope__scaling__factor", 1e30),
     ("rope__scaling__attn_factor", 0.0),
     ("rope__scaling__type", "\x1b[31mlongrope"), ("rope__scaling__type", 3),
-    ("expert_count", -1), ("expert_count", 2**31), ("expert_count", "4"), ("attention__sliding_window", 16), ("attention__causal", False), ("logit_scale", 0.5), ("attention__scale", 0.1),
+    ("expert_count", -1), ("expert_count", 2**31), ("expert_count", "4"), ("attention__sliding_window", -16), ("attention__causal", False), ("logit_scale", 0.5), ("attention__scale", 0.1),
 ]  # fmt: skip
 
 

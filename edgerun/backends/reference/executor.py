@@ -9,7 +9,7 @@ import numpy as np
 
 from edgerun import formats
 from edgerun.backends.executor import PAGE, Batch, Tensor
-from edgerun.backends.reference import attention, experts, ops, recurrent, slices
+from edgerun.backends.reference import attention, experts, ops, recurrent, slices, streams
 from edgerun.backends.reference.step import Memory, Step
 from edgerun.graph import ops as graph
 from edgerun.graph.program import Cache, Program
@@ -38,6 +38,10 @@ TWINS: dict[type[graph.Op], Callable[[Any, Step], None]] = {
     graph.Product: ops.product,
     graph.Softplus: ops.softplus,
     graph.Arrange: ops.arrange,
+    graph.ScaleColumns: ops.scale_columns,
+    graph.Cutoff: ops.cutoff,
+    graph.Blend: streams.blend,
+    graph.Match: streams.match,
     graph.Scale: ops.scale,
     graph.Clamp: ops.clamp,
     graph.Softcap: ops.softcap,

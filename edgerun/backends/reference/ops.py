@@ -128,6 +128,17 @@ def arrange(op: ops.Arrange, step: Step) -> None:
     step.put(op.out, step.get(op.x).reshape(step.rows, -1, op.block)[:, list(op.order)])
 
 
+def scale_columns(op: ops.ScaleColumns, step: Step) -> None:
+    """Multiply each column by its weight."""
+    step.put(op.out, step.get(op.x) * step.weight(op.weight))
+
+
+def cutoff(op: ops.Cutoff, step: Step) -> None:
+    """What sticks out of the row by more than so many deviations, and zeros."""
+    x = step.get(op.x)
+    step.put(op.out, np.maximum(0, x - x.mean(-1, keepdims=True) - op.deviations * x.std(-1, keepdims=True)))
+
+
 def scale(op: ops.Scale, step: Step) -> None:
     """Multiply by a number."""
     step.put(op.out, step.get(op.x) * op.factor)

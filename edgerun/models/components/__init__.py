@@ -14,14 +14,16 @@ from edgerun.models.components.experts import Clamp, Experts, Routing
 from edgerun.models.components.feed_forward import FeedForward
 from edgerun.models.components.head import Classifier, Head, Hidden
 from edgerun.models.components.latent_attention import LatentAttention
+from edgerun.models.components.laurel import Laurel
 from edgerun.models.components.layer import Both, Layer, Part
 from edgerun.models.components.mamba import Mamba, Mamba2
 from edgerun.models.components.norm import Norm
+from edgerun.models.components.per_layer import PerLayerEmbedding, PerLayerInput
 from edgerun.models.components.post_norm_layer import PostNormLayer
 from edgerun.models.components.rope import LinearScaling, LongScaling, Pairing, Rope, YarnScaling
 
 __all__ = [
     "Alibi", "Attention", "Both", "Clamp", "Classifier", "Convolution", "DeltaNet", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Hidden",
-    "LatentAttention", "Layer", "LinearScaling", "LongScaling", "Mamba", "Mamba2", "Norm", "Pairing", "Part", "PostNormLayer", "QKNorm", "Rope",
-    "Routing", "ShortConvolution", "Temperature", "Xielu", "YarnScaling",
+    "LatentAttention", "Laurel", "Layer", "LinearScaling", "LongScaling", "Mamba", "Mamba2", "Norm", "Pairing", "Part", "PerLayerEmbedding",
+    "PerLayerInput", "PostNormLayer", "QKNorm", "Rope", "Routing", "ShortConvolution", "Temperature", "Xielu", "YarnScaling",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ class FeedForward:
 
     gated: gate and up are matrices of their own; fused: the file's ffn_up holds the gate's rows, then up's. suffix: what the
     tensors' names end in, such as "_shexp". score: a row of weights; the sigmoid of its product with x multiplies the result.
+    cutoff: of the gate only what exceeds its mean by so many standard deviations passes (arXiv:2506.06644).
     """
 
     width: int
@@ -23,6 +24,7 @@ class FeedForward:
     kind: Literal["gated", "fused", "plain"] = "gated"
     suffix: str = ""
     score: str | None = None
+    cutoff: float | None = None
 
     def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
         """Write the feed-forward of x, plus residual, to out."""
@@ -37,7 +39,10 @@ class FeedForward:
             b.add(ops.Activate(gu, act, self.activation))
         else:
             assert not isinstance(self.activation, Xielu), "no model gates with an activation that has parameters"
-            b.add(ops.Gate(gu.part(0, self.width), gu.part(self.width, self.width), act, self.activation))
+            opening = gu.part(0, self.width)
+            if self.cutoff is not None:
+                b.add(ops.Cutoff(opening, opening, self.cutoff))
+            b.add(ops.Gate(opening, gu.part(self.width, self.width), act, self.activation))
         if self.score is None:
             b.linear(act, out, [(down, out.width)], residual)
             return

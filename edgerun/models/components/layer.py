@@ -8,6 +8,7 @@ from typing import Protocol
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View
+from edgerun.models.components.laurel import Laurel
 from edgerun.models.components.norm import Norm
 
 
@@ -38,7 +39,8 @@ class Layer:
 
     attention: what mixes positions, a recurrence as well; feed_forward: None where the layer has but one half.
     attn_norm, ffn_norm: names of the norms before, None for none (in a parallel layer without ffn_norm both share the
-    first); post_attn_norm, post_ffn_norm: on what is added. residual_scale: factor of what is added.
+    first); post_attn_norm, post_ffn_norm: on what is added. residual_scale: factor of what is added. laurel: a second way past
+    the attention. extra: a third part, which reads the stream as it is; its norm is called post_norm. scale: of all at the end.
     """
 
     attention: Part
@@ -50,6 +52,9 @@ class Layer:
     post_ffn_norm: str | None = None
     parallel: bool = False
     residual_scale: float = 1.0
+    laurel: Laurel | None = None
+    extra: Part | None = None
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         assert self.feed_forward or not (self.ffn_norm or self.post_ffn_norm or self.parallel), "a layer of one half has nothing to say of the other"
@@ -60,11 +65,16 @@ class Layer:
         h = self._before(b, prefix, x, self.attn_norm, "h")
         g = self._before(b, prefix, x, self.ffn_norm, "g") if self.parallel and self.ffn_norm else h
         self._add(b, prefix, x, self.attention, h, self.post_attn_norm)
-        if self.feed_forward is None:
-            return
-        if not self.parallel:
-            g = self._before(b, prefix, x, self.ffn_norm, "h")
-        self._add(b, prefix, x, self.feed_forward, g, self.post_ffn_norm)
+        if self.laurel:
+            self.laurel.emit(b, prefix, h, x)
+        if self.feed_forward:
+            if not self.parallel:
+                g = self._before(b, prefix, x, self.ffn_norm, "h")
+            self._add(b, prefix, x, self.feed_forward, g, self.post_ffn_norm)
+        if self.extra:
+            self._add(b, prefix, x, self.extra, x, "post_norm")
+        if self.scale != 1:
+            b.add(ops.Scale(x, x, self.scale))
 
     def _before(self, b: Builder, prefix: str, x: View, name: str | None, buffer: str) -> View:
         """Normalise x into `buffer`; x itself where there is no norm."""

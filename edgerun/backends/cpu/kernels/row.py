@@ -228,6 +228,35 @@ def temper(_: str) -> Callable[[int, int], None]:
     return kernel
 
 
+# --- cutoff: x, stride, out, stride, width, deviations --------------------------------------------------------------------------
+
+
+def cutoff(_: str) -> Callable[[int, int], None]:
+    """What sticks out of the row by more than so many deviations, and zeros."""
+    edge = S.scratch(64)
+
+    def kernel(args: int, row: int) -> None:
+        x, out, n, room = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3), S.word(args, 4), edge()
+        whole = n // 16 * 16
+        total, squares, rest = S.zero(), S.zero(), 0.0
+        for i in range(0, whole, 16):
+            total = S.add(total, S.load_f32(x + 4 * i))
+        mean = S.sum_lanes(S.add(total, load_some(x + 4 * whole, n - whole, room))) / n
+        center = S.splat(mean)
+        for i in range(0, whole, 16):
+            v = S.sub(S.load_f32(x + 4 * i), center)
+            squares = S.fma(v, v, squares)
+        for i in range(whole, n):
+            rest += (S.peek_f32(x + 4 * i) - mean) ** 2
+        edge_of = S.splat(mean + S.number(args, 5) * S.sqrt((S.sum_lanes(squares) + rest) / n))
+        for i in range(0, whole, 16):
+            S.store_f32(out + 4 * i, S.maximum(S.sub(S.load_f32(x + 4 * i), edge_of), S.zero()))
+        if whole < n:
+            store_some(out + 4 * whole, n - whole, S.maximum(S.sub(load_some(x + 4 * whole, n - whole, room), edge_of), S.zero()), room)
+
+    return kernel
+
+
 # --- elementwise: x, stride, y, stride, out, stride, width, factor ------------------------------------------------------------
 
 
@@ -412,8 +441,8 @@ def select(_: str) -> Callable[[int, int], None]:
 
 
 _BUILDERS: dict[str, Callable[[str], Callable]] = {
-    "norm": norm, "quantize": quantize, "rope": rope, "temper": temper, "arrange": arrange, "select": select, "spread": spread,
-    "clamped": clamped, "xielu": xielu,
+    "norm": norm, "quantize": quantize, "rope": rope, "temper": temper, "cutoff": cutoff, "arrange": arrange, "select": select,
+    "spread": spread, "clamped": clamped, "xielu": xielu,
     "map": lambda name: mapped(name, False), "gate": lambda name: mapped(name, True),
 }   # fmt: skip
 

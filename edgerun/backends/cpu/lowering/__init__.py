@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgerun.backends.cpu.lowering import attention, experts, linear, recurrent, rows
+from edgerun.backends.cpu.lowering import attention, experts, linear, recurrent, rows, streams
 from edgerun.graph import ops
 
 LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
@@ -31,6 +31,10 @@ LOWERINGS: dict[type[ops.Op], Callable[[Any, Any], None]] = {
     ops.Product: rows.product,
     ops.Softplus: rows.softplus,
     ops.Arrange: rows.arrange,
+    ops.ScaleColumns: rows.scale_columns,
+    ops.Cutoff: rows.cutoff,
+    ops.Blend: streams.blend,
+    ops.Match: streams.match,
     ops.Scale: rows.scale,
     ops.Copy: rows.copy,
     ops.Clamp: rows.clamp,

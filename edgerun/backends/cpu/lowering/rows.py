@@ -83,6 +83,16 @@ def arrange(p: Phases, op: ops.Arrange) -> None:
     p.row("row-arrange", op.out, *p.at(op.x), *p.at(op.out), op.block, len(op.order), *op.order)
 
 
+def scale_columns(p: Phases, op: ops.ScaleColumns) -> None:
+    """Multiply by a weight: the same vector for every row."""
+    p.row("row-map-product", op.out, *p.at(op.x), p.vector(op.weight), 0, *p.at(op.out), op.out.width, 0)
+
+
+def cutoff(p: Phases, op: ops.Cutoff) -> None:
+    """Keep what sticks out."""
+    p.row("row-cutoff", op.out, *p.at(op.x), *p.at(op.out), op.x.width, bits(op.deviations))
+
+
 def scale(p: Phases, op: ops.Scale) -> None:
     """Multiply by a number."""
     _map(p, "scale", op.x, op.x, op.out, op.factor)
