@@ -24,12 +24,12 @@ Pooling = Annotated[
     typer.Option("--pooling", show_default=False, help="mean of a text's rows, its first (cls), its last, or none: all of them; default: what the file says."),
 ]
 NoNormalize = Annotated[bool, typer.Option("--no-normalize", help="Leave vectors as long as they are.")]
-Form = Annotated[Literal["jsonl", "json", "npy"], typer.Option("-o", help="jsonl: an object for each text; json: one for all; npy: float32 [texts, width].")]
-Target = Annotated[str | None, typer.Option("--output", metavar="FILE", show_default=False, help="Write to this file; default: standard output.")]
+Form = Annotated[Literal["jsonl", "json", "npy"], typer.Option("-o", "--output", help="jsonl: an object for each text; json: one for all; npy: float32 [texts, width].")]
+Target = Annotated[str | None, typer.Option("--to", metavar="FILE", show_default=False, help="Write to this file; default: standard output.")]
 
 
 def command(
-    text: Texts = None, model: o.Model = None, pooling: Pooling = None, no_normalize: NoNormalize = False, form: Form = "jsonl", output: Target = None,
+    text: Texts = None, model: o.Model = None, pooling: Pooling = None, no_normalize: NoNormalize = False, output: Form = "jsonl", to: Target = None,
     ctx_size: o.CtxSize = None, threads: o.Threads = None, quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Turn texts into vectors.
@@ -39,22 +39,22 @@ def command(
     """
     found = texts(text)
     name = model or default_model()
-    if form == "npy" and output is None and is_terminal(sys.stdout):
-        raise UsageError("npy is not for a terminal; give --output FILE or a pipe")
-    if form == "npy" and pooling == "none" and len(found) > 1:
+    if output == "npy" and to is None and is_terminal(sys.stdout):
+        raise UsageError("npy is not for a terminal; give --to FILE or a pipe")
+    if output == "npy" and pooling == "none" and len(found) > 1:
         raise UsageError("npy holds a row for each text; with --pooling none use jsonl, or one text")
     with loaded(name, ctx_size, threads, quiet) as llm:
         with status("reading texts:", wanted=not quiet) as advance:
             vectors = llm.embed(found, pooling=pooling, normalise=not no_normalize, on_progress=advance)
         Warnings(llm, quiet).show()
-    if output is None:
-        _write(sys.stdout.buffer if form == "npy" else stdout().buffer, form, name, found, vectors)
+    if to is None:
+        _write(sys.stdout.buffer if output == "npy" else stdout().buffer, output, name, found, vectors)
         return
     try:
-        with open(output, "wb") as file:
-            _write(file, form, name, found, vectors)
+        with open(to, "wb") as file:
+            _write(file, output, name, found, vectors)
     except OSError as error:
-        raise OutputError(f"{output!a} cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{to!a} cannot be written: {error.strerror or error}") from None
 
 
 def _write(file: BinaryIO, form: str, model: str, texts: Sequence[str], vectors: np.ndarray | Sequence[np.ndarray]) -> None:

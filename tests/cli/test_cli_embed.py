@@ -37,7 +37,7 @@ def test_every_option_reaches_the_model(cli: Cli, llm: FakeLLM) -> None:
 
 def test_npy_is_written_to_a_file(cli: Cli, llm: FakeLLM, tmp_path: Path) -> None:
     path = tmp_path / "vectors.npy"
-    result = cli("embed", "-o", "npy", "--output", str(path), "one", "a two")
+    result = cli("embed", "-o", "npy", "--to", str(path), "one", "a two")
     assert (result.code, result.out) == (0, "")
     found = np.load(path)
     assert found.dtype == np.float32
@@ -58,7 +58,7 @@ def test_npy_through_a_pipe(spawn: Callable[..., Any]) -> None:
         (("-o", "npy", "--pooling", "none", "a", "b"), 2, "npy holds a row for each text"),
         (("-o", "npz", "a"), 2, "'npz' is none of jsonl, json, npy"),
         (("--pooling", "max", "a"), 2, "'max' is none of mean, cls, last, none"),
-        (("--output", "/nowhere/at/all", "a"), 4, "'/nowhere/at/all' cannot be written: No such file or directory"),
+        (("--to", "/nowhere/at/all", "a"), 4, "'/nowhere/at/all' cannot be written: No such file or directory"),
     ],
 )
 def test_what_cannot_be_done(cli: Cli, llm: FakeLLM, arguments: tuple[str, ...], code: int, message: str) -> None:
