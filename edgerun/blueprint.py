@@ -45,12 +45,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """An open model file with its spec and program."""
+    """An open model file with its spec and program. max_rows: most rows of one step."""
 
     file: GGUF
     spec: Spec
     program: Program
     options: Options
+    max_rows: int = MAX_ROWS
 
     @classmethod
     def of(cls, file: GGUF, options: Options) -> Blueprint:
@@ -88,11 +89,11 @@ class Blueprint:
         if not hasattr(self._backend, "warm"):
             return 0
         o = self.options
-        compiled: int = self._backend.warm(self.program, self.file.tensors, max_rows=MAX_ROWS, numerics=o.numerics, kv=o.kv, progress=progress)
+        compiled: int = self._backend.warm(self.program, self.file.tensors, max_rows=self.max_rows, numerics=o.numerics, kv=o.kv, progress=progress)
         return compiled
 
     def _rows(self, pages: int) -> int:
-        return MAX_ROWS if self.program.causal else max(MAX_ROWS, pages * PAGE)
+        return self.max_rows if self.program.causal else max(self.max_rows, pages * PAGE)
 
     @property
     def _backend(self) -> ModuleType:

@@ -9,7 +9,7 @@ Knows no model; the file is not trusted.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,12 @@ class Importance:
     def __len__(self) -> int:
         return len(self._means)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._means)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._means[name]
+
     def __contains__(self, name: str) -> bool:
         return name in self._means
 
@@ -43,6 +49,11 @@ class Importance:
         if found.shape != (stack, shape[-1]):
             raise ModelError(f"the importance of {name!a} is of {list(found.shape)} columns, the matrix has {[stack, shape[-1]]}: it was made with another model")
         return found
+
+    @classmethod
+    def of_sums(cls, sums: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Importance:
+        """Of sums of squares, [matrices, columns], and how many rows each is of, [matrices]."""
+        return cls({name: _means(squares, counts.reshape(-1, 1)) for name, (squares, counts) in sums.items()})
 
     @classmethod
     def read(cls, path: Path) -> Importance:
@@ -86,10 +97,13 @@ def _from_gguf(path: Path) -> dict[str, np.ndarray]:
         for name in file.tensors:
             if name.endswith(_SUMS):
                 squares, counts = values(name), values(name.removesuffix(_SUMS) + _COUNTS).reshape(-1, 1)
-                squares = squares.reshape(len(counts), -1)
-                # An expert that was never used matters as its columns do anywhere: evenly.
-                means[name.removesuffix(_SUMS)] = np.where(counts > 0, squares / np.maximum(counts, 1), 1).astype(np.float32)
+                means[name.removesuffix(_SUMS)] = _means(squares.reshape(len(counts), -1), counts)
     return means
+
+
+def _means(squares: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums over counts. The columns of an expert that was never used matter evenly."""
+    return np.where(counts > 0, squares / np.maximum(counts, 1), 1).astype(np.float32)
 
 
 def _from_dat(path: Path) -> dict[str, np.ndarray]:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from edgerun.graph.ops import View
+
 PAGE = 64   # positions per page of key/value memory, the same for every backend
 SLOTS = 2   # slots of recurrent state unless more are asked for: one for a sequence, one to keep a copy in
 KV_KINDS = ("f16", "f32", "bf16", "q8_0", "q4_0")   # what keys and values may be kept as; a backend may keep more than is asked for
@@ -108,6 +110,13 @@ class Executor(Protocol):
 
     def copy_state(self, source: int, target: int) -> None:
         """Make the recurrent state in slot `target` what it is in slot `source`."""
+        ...
+
+    def read(self, view: View) -> np.ndarray:
+        """float32 [rows, view.width]: a view of the program's buffers as the latest step left it; valid until the next step.
+
+        rows: of that step. Of a buffer that is filled behind `Select`, the first rows count, as many as logits were asked for.
+        """
         ...
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "path": "Print where a model file is.",
     "bench": "Measure how fast models run here.",
     "quantize": "Make a model smaller.",
+    "imatrix": "Measure which weights of a model matter.",
     "check": "Look a model file through for damage.",
     "edit": "Write a copy of a model with other metadata.",
     "perplexity": "Measure how well a model predicts a text.",

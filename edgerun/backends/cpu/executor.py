@@ -179,6 +179,10 @@ class CpuExecutor:
         assert rows is not None, "hidden rows of a program that does not mark them"
         return rows[:m]
 
+    def read(self, view: ops.View) -> np.ndarray:
+        """See `Executor.read`."""
+        return self._phases.buffer(view)[: self._frame[F.ROWS]]
+
     def _tile(self, sequences: np.ndarray, seen: np.ndarray, edges: list[int]) -> int:
         """Cut the rows into tiles of one sequence each, and these by spans where there are slots enough; how many there are."""
         ranges = [(start, min(TILE_ROWS, stop - start)) for begin, stop in pairwise(edges) for start in range(begin, stop, TILE_ROWS)]

@@ -61,6 +61,7 @@ class ReferenceExecutor:
         self._program = program
         self._tensors = tensors
         self._weights: dict[str, np.ndarray] = {}
+        self._latest: Step | None = None
         self._memories = [_memory(cache, pages) for cache in program.caches]
         self._states = [np.zeros((slots, *shape)) for shape in program.states]
 
@@ -69,6 +70,7 @@ class ReferenceExecutor:
         assert 0 < len(batch.tokens) <= self.max_rows, "rows per step"
         assert len(batch.tokens) == len(batch.positions) == len(batch.sequences), "one entry per row"
         step = Step(batch, self._program.buffers, self._memories, self._states, self.weight)
+        self._latest = step
         for op in self._program.ops:
             TWINS[type(op)](op, step)
             if step.hidden is not None and (batch.hidden or self._program.logits is None):
@@ -76,6 +78,11 @@ class ReferenceExecutor:
         assert not batch.hidden, "hidden rows of a program that does not mark them"
         assert self._program.logits is not None
         return step.get(graph.View(self._program.logits, 0, self.n_vocab)).astype(np.float32)
+
+    def read(self, view: graph.View) -> np.ndarray:
+        """See `Executor.read`."""
+        assert self._latest is not None, "there was no step"
+        return self._latest.columns(view).astype(np.float32)
 
     def weight(self, name: str) -> np.ndarray:
         """The values of tensor `name` as float64, in its shape."""
@@ -92,6 +99,7 @@ class ReferenceExecutor:
     def close(self) -> None:
         """Forget weights and memory."""
         self._weights.clear()
+        self._latest = None
         self._memories.clear()
         self._states.clear()
 

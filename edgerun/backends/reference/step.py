@@ -40,7 +40,11 @@ class Step:
 
     def get(self, view: View) -> np.ndarray:
         """The columns of a view, float64 [rows, width]."""
-        return self._buffers[view.buffer][: self.rows, view.start : view.start + view.width]
+        return self.columns(view)[: self.rows]
+
+    def columns(self, view: View) -> np.ndarray:
+        """The columns of a view in all rows of the batch."""
+        return self._buffers[view.buffer][:, view.start : view.start + view.width]
 
     def put(self, view: View, values: np.ndarray) -> None:
         """Write [rows, ...] into the columns of a view."""
