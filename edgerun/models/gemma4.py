@@ -2,6 +2,7 @@
 
 Global layers may use keys as values and turn only the first pairs of a head: rope_freqs.weight, which is theirs alone, divides
 the others by 1e30. Small models have a table for each layer, and last layers that read the keys and values of earlier ones.
+The 26B-A4B has experts beside its feed-forward, both between norms of their own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,22 @@ import math
 from dataclasses import replace
 from typing import Literal
 
-from edgerun.models.components import Attention, Embedding, FeedForward, Head, Heads, Layer, Norm, PerLayerEmbedding, PerLayerInput, QKNorm
+from edgerun.models.components import (
+    Attention,
+    Both,
+    Embedding,
+    Experts,
+    FeedForward,
+    Head,
+    Heads,
+    Layer,
+    Norm,
+    Normed,
+    Part,
+    PerLayerEmbedding,
+    PerLayerInput,
+    QKNorm,
+)
 from edgerun.models.hyperparameters import Hyperparameters
 from edgerun.models.spec import Spec
 
@@ -19,12 +35,13 @@ def spec(h: Hyperparameters) -> Spec:
     """Decoder of sliding and global layers with GeGLU."""
     norm, sliding, memories = Norm("rms", h.eps()), h.sliding(6), h.memories(h.sliding(6))
     narrow, widths = h.count("embedding_length_per_layer_input", 0, least=0), h.counts("feed_forward_length")
-    attentions = _attentions(h, norm, sliding)
+    attentions, experts = _attentions(h, norm, sliding), _experts(h, norm)
     layers = [
         Layer(
             # Keys and values are shared, so their number is that of the layer they come from.
             attentions[i if memory is None else memory].reading(memory),
-            FeedForward(width, "gelu"), norm,
+            _beside(FeedForward(width, "gelu"), experts, norm), norm,
+            ffn_norm=None if experts else "ffn_norm",
             post_attn_norm="post_attention_norm", post_ffn_norm="post_ffw_norm",
             extra=PerLayerInput(i, narrow) if narrow else None,
             scale=h.scalar(f"blk.{i}.layer_output_scale.weight", 1.0),
@@ -34,6 +51,19 @@ def spec(h: Hyperparameters) -> Spec:
     tokens = Embedding(math.sqrt(h.n_embd))
     embedding = PerLayerEmbedding(tokens, h.n_layer, narrow, norm) if narrow else tokens
     return h.spec(layers, Head(norm, softcap=h.optional("final_logit_softcapping")), embedding)
+
+
+def _experts(h: Hyperparameters, norm: Norm) -> Part | None:
+    """The experts of every layer; None in a model without."""
+    if not h.count("expert_count", 0, least=0):
+        return None
+    routing = replace(h.routing("softmax", normalise=0.0), factors="ffn_down_exps.scale", norm=norm)
+    return Normed(Experts(routing, h.count("expert_feed_forward_length"), "gelu", norm=norm), norm, after="post_ffw_norm_2")
+
+
+def _beside(feed_forward: FeedForward, experts: Part | None, norm: Norm) -> Part:
+    """The feed-forward, with experts that read the same stream beside it."""
+    return Both(Normed(feed_forward, norm, after="post_ffw_norm_1", before="ffn_norm"), experts) if experts else feed_forward
 
 
 def _attentions(h: Hyperparameters, norm: Norm, sliding: tuple[bool, ...]) -> list[Attention]:

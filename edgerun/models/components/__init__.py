@@ -15,7 +15,7 @@ from edgerun.models.components.feed_forward import FeedForward
 from edgerun.models.components.head import Classifier, Head, Hidden
 from edgerun.models.components.latent_attention import LatentAttention
 from edgerun.models.components.laurel import Laurel
-from edgerun.models.components.layer import Both, Layer, Part
+from edgerun.models.components.layer import Both, Layer, Normed, Part
 from edgerun.models.components.mamba import Mamba, Mamba2
 from edgerun.models.components.norm import Norm
 from edgerun.models.components.per_layer import PerLayerEmbedding, PerLayerInput
@@ -24,6 +24,6 @@ from edgerun.models.components.rope import LinearScaling, LongScaling, Pairing, 
 
 __all__ = [
     "Alibi", "Attention", "Both", "Clamp", "Classifier", "Convolution", "DeltaNet", "Embedding", "Experts", "FeedForward", "Head", "Heads", "Hidden",
-    "LatentAttention", "Laurel", "Layer", "LinearScaling", "LongScaling", "Mamba", "Mamba2", "Norm", "Pairing", "Part", "PerLayerEmbedding",
-    "PerLayerInput", "PostNormLayer", "QKNorm", "Rope", "Routing", "ShortConvolution", "Temperature", "Xielu", "YarnScaling",
+    "LatentAttention", "Laurel", "Layer", "LinearScaling", "LongScaling", "Mamba", "Mamba2", "Norm", "Normed", "Pairing", "Part",
+    "PerLayerEmbedding", "PerLayerInput", "PostNormLayer", "QKNorm", "Rope", "Routing", "ShortConvolution", "Temperature", "Xielu", "YarnScaling",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,13 +10,15 @@ from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import Activation, View
 from edgerun.models.components.feed_forward import FeedForward
+from edgerun.models.components.norm import Norm
 
 
 @dataclass(frozen=True)
 class Routing:
     """How scores of `count` experts become the weights of `used`; the fields are those of `ops.Route`.
 
-    bias: name of a tensor that is added for the ranking only; factors: of one that the weights are multiplied by.
+    bias: name of a tensor that is added for the ranking only; factors: of one that the weights are multiplied by. norm: of what the
+    router reads, with weights ffn_gate_inp.scale, divided by the square root of its width.
     """
 
     count: int
@@ -28,9 +31,15 @@ class Routing:
     group_best: int = 1
     factors: str | None = None
     scale: float = 1.0
+    norm: Norm | None = None
 
     def emit(self, b: Builder, prefix: str, x: View) -> View:
         """The choice of each row: a view that `ops.Experts` reads."""
+        if self.norm:
+            h = b.buffer("router_in", x.width)
+            self.norm.emit(b, x, h, f"{prefix}ffn_gate_inp.scale")
+            b.add(ops.Scale(h, h, 1 / math.sqrt(x.width)))
+            x = h
         logits, choice = b.buffer("router", self.count), b.buffer("choice", 2 * self.used)
         b.linear(x, logits, [(f"{prefix}ffn_gate_inp", self.count)])
         bias, factors = (b.weight(prefix + name, self.count) if name else None for name in (self.bias, self.factors))
@@ -52,7 +61,8 @@ class Experts:
     """Sum of weight * down(activation(gate) * up) over the chosen experts, or of weight * down(activation(up)) where kind is plain.
 
     width: of an expert. The file may hold gate and up in one stack of matrices. weigh: whether the weights multiply what experts
-    make, or what they are given. shared: a feed-forward that every row uses (arXiv:2401.06066), whose result is added.
+    make, or what they are given. shared: a feed-forward that every row uses (arXiv:2401.06066), whose result is added. norm: of
+    what the experts read, with weights pre_ffw_norm_2; the router reads x as it is.
     """
 
     routing: Routing
@@ -61,12 +71,16 @@ class Experts:
     kind: Literal["gated", "plain"] = "gated"
     weigh: Literal["output", "input"] = "output"
     shared: FeedForward | None = None
+    norm: Norm | None = None
 
     def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
         """Write the experts' sum over x, plus residual, to out."""
         assert x.buffer != out.buffer, "the shared feed-forward reads x after the experts wrote out"
-        n, choice = self.routing, self.routing.emit(b, prefix, x)
-        act = self._hidden(b, prefix, x, choice)
+        n, choice, h = self.routing, self.routing.emit(b, prefix, x), x
+        if self.norm:
+            h = b.buffer("experts_in", x.width)
+            self.norm.emit(b, x, h, f"{prefix}pre_ffw_norm_2")
+        act = self._hidden(b, prefix, h, choice)
         slots = b.buffer("slots", n.used * out.width)
         b.experts(act, choice, slots, n.count, self.width, [(f"{prefix}ffn_down_exps", out.width)])
         b.add(ops.Mix(slots, out, choice if self.weigh == "output" else None, residual))

@@ -34,6 +34,28 @@ class Both:
 
 
 @dataclass(frozen=True)
+class Normed:
+    """after(part(before(x))): a part between norms of its own; before: None where the part reads x as it is."""
+
+    part: Part
+    norm: Norm
+    after: str
+    before: str | None = None
+
+    def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
+        """Write the normalised part of x, plus residual, to out."""
+        if self.before:
+            h = b.buffer("normed_in", x.width)
+            self.norm.emit(b, x, h, prefix + self.before)
+            x = h
+        made = b.buffer("normed_out", out.width) if residual else out
+        self.part.emit(b, prefix, x, made)
+        self.norm.emit(b, made, made, prefix + self.after)
+        if residual:
+            b.add(ops.Add(residual, made, out))
+
+
+@dataclass(frozen=True)
 class Layer:
     """x += attention(norm(x)), then x += feed_forward(norm(x)); in parallel layers both start from the same x.
 

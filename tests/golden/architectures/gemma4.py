@@ -1,4 +1,4 @@
-"""Gemma 4: small ones with a table for each layer and shared keys and values, larger ones with keys for values."""
+"""Gemma 4: small ones with a table for each layer and shared keys and values, larger ones with keys for values, one with experts."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ NAMES = {
     "proj.weight": "per_layer_projection.weight",
     "post_norm.weight": "post_per_layer_input_norm.weight",
 }
+EXPERTS, USED, EXPERT = 6, 2, 24   # EXPERT: the width of one
+EXPERT_NAMES = {
+    "ffn_gate_inp.weight": "router.proj.weight",
+    "ffn_gate_inp.scale": "router.scale",
+    "ffn_gate_up_exps.weight": "experts.gate_up_proj",
+    "ffn_down_exps.weight": "experts.down_proj",
+    "ffn_down_exps.scale": "router.per_expert_scale",
+    "pre_ffw_norm_2.weight": "pre_feedforward_layernorm_2.weight",
+    "post_ffw_norm_1.weight": "post_feedforward_layernorm_1.weight",
+    "post_ffw_norm_2.weight": "post_feedforward_layernorm_2.weight",
+}
 OUTER = {
     "per_layer_model_proj.weight": "model.per_layer_model_projection.weight",
     "per_layer_proj_norm.weight": "model.per_layer_projection_norm.weight",
@@ -33,7 +44,7 @@ OUTER = {
 }
 
 
-def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, int] = (2, 2), keys_for_values: bool = False, ff: int = 40) -> Case:
+def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, int] = (2, 2), keys_for_values: bool = False, ff: int = 40, experts: bool = False) -> Case:
     """slides: of each layer; shared: how many last layers read the memory of others, with feed-forwards twice as wide; narrow:
     width of the tables of each layer; kv: key/value heads of sliding and of global layers."""
     layers = len(slides)
@@ -63,12 +74,14 @@ def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, in
                 layer_types=["sliding_attention" if near else "full_attention" for near in slides],
                 final_logit_softcapping=4.0,
                 rms_norm_eps=0.01,
+                enable_moe_block=experts,
+                **({"num_experts": EXPERTS, "top_k_experts": USED, "moe_intermediate_size": EXPERT, "experts_implementation": "eager"} if experts else {}),
                 attn_implementation="eager",
             )
         )
 
     def state(t: Tensors) -> Tensors:
-        return renamed(t, layers, NAMES) | {there: t[here] for here, there in OUTER.items() if here in t}
+        return renamed(t, layers, NAMES | EXPERT_NAMES) | {there: t[here] for here, there in OUTER.items() if here in t}
 
     def layer(i: int) -> dict[str, tuple[int, ...]]:
         width, heads = (WIDTH, kv[0]) if slides[i] else (FAR, kv[1])
@@ -85,11 +98,15 @@ def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, in
             "layer_output_scale.weight": (1,),
             "inp_gate.weight": (narrow, EMBD),
             "proj.weight": (EMBD, narrow),
+            "ffn_gate_inp.weight": (EXPERTS, EMBD),
+            "ffn_gate_up_exps.weight": (EXPERTS, 2 * EXPERT, EMBD),
+            "ffn_down_exps.weight": (EXPERTS, EMBD, EXPERT),
+            "ffn_down_exps.scale": (EXPERTS,),
         }
         left_out = {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"} if i >= layers - shared else set()
         left_out |= {"attn_v.weight"} if keys_for_values and not slides[i] else set()
         left_out |= set() if narrow else {"inp_gate.weight", "proj.weight", "post_norm.weight"}
-        return {f"blk.{i}.{name}": odd.get(name, (EMBD,)) for name in NAMES if name not in left_out}
+        return {f"blk.{i}.{name}": odd.get(name, (EMBD,)) for name in (NAMES | EXPERT_NAMES if experts else NAMES) if name not in left_out}
 
     tables = {
         "per_layer_token_embd.weight": (VOCAB, layers * narrow),
@@ -120,6 +137,7 @@ def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, in
             "rope.freq_base": 1e6,
             "rope.freq_base_swa": 1e4,
             "final_logit_softcapping": 4.0,
+            **({"expert_count": EXPERTS, "expert_used_count": USED, "expert_feed_forward_length": EXPERT} if experts else {}),
         },
         {
             "token_embd.weight": (VOCAB, EMBD),
@@ -135,6 +153,8 @@ def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, in
             ("per_layer_token_embd.weight", 0.0, 0.5),
             ("*.layer_output_scale.weight", 0.7, 0.3),
             ("*.attn_q_norm.weight", 0.4, 0.2),
+            ("*exps.scale", 1.0, 0.5),
+            ("*inp.scale", 3.0, 2.0),   # so that experts differ, although the router's input is divided by the root of its width
         ],
         values={"rope_freqs.weight": [1.0] * (FAR // 8) + [1e30] * (3 * FAR // 8)},
     )
@@ -143,4 +163,5 @@ def case(slides: list[bool], shared: int = 0, narrow: int = 0, kv: tuple[int, in
 CASES = {
     "gemma4-shared": case([True, False, True, False, True, False], shared=2, narrow=8),
     "gemma4-keys": case([True, True, False], kv=(2, 1), keys_for_values=True),
+    "gemma4-experts": case([True, True, False], kv=(2, 1), keys_for_values=True, experts=True),
 }
