@@ -61,6 +61,7 @@ _DECISIVE: dict[str, tuple[Any, ...]] = {
     "leading_dense_block_count": (0,),
     "final_logit_softcapping": (0,),
     "logit_scale": (0, 1),
+    "moe_every_n_layers": (0,),
     "nextn_predict_layers": (0,),
     "residual_scale": (0, 1),
     "ssm.dt_b_c_rms": (False,),

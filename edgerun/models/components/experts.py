@@ -75,7 +75,7 @@ class Experts:
 
     def emit(self, b: Builder, prefix: str, x: View, out: View, residual: View | None = None) -> None:
         """Write the experts' sum over x, plus residual, to out."""
-        assert x.buffer != out.buffer, "the shared feed-forward reads x after the experts wrote out"
+        assert x.buffer != out.buffer or not self.shared, "the shared feed-forward reads x after the experts wrote out"
         n, choice, h = self.routing, self.routing.emit(b, prefix, x), x
         if self.norm:
             h = b.buffer("experts_in", x.width)
