@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dense import CONFIG, WIDTH, metadata, plain, shapes
+from dense import CONFIG, EMBD, HEADS, WIDTH, metadata, plain, shapes
 from make import Case
 
+NARROW = EMBD // HEADS   # Qwen2's heads have no width of their own
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 KEYS = {"rope__scaling__type": "yarn", "rope__scaling__factor": 4.0, "rope__scaling__original_context_length": 32}
 
@@ -15,7 +16,7 @@ def qwen2() -> Any:
     """The checkpoint's own code."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    return Qwen2ForCausalLM(Qwen2Config(**CONFIG, rope_parameters=YARN))
+    return Qwen2ForCausalLM(Qwen2Config(**CONFIG | {"head_dim": NARROW}, rope_parameters=YARN))
 
 
 def qwen3() -> Any:
@@ -26,6 +27,12 @@ def qwen3() -> Any:
 
 
 CASES = {
-    "qwen2-yarn": Case("qwen2", qwen2, metadata(**KEYS), shapes(biases=("attn_q", "attn_k", "attn_v")), plain),
+    "qwen2-yarn": Case(
+        "qwen2",
+        qwen2,
+        metadata(**KEYS, attention__key_length=None, attention__value_length=None),
+        shapes(width=NARROW, biases=("attn_q", "attn_k", "attn_v")),
+        plain,
+    ),
     "qwen3-yarn": Case("qwen3", qwen3, metadata(**KEYS), shapes(tied=True, attn_q_norm=(WIDTH,), attn_k_norm=(WIDTH,)), plain),
 }
