@@ -13,6 +13,7 @@ from edgerun.errors import GGUFError, ModelError
 from edgerun.gguf.file import File, shown
 from edgerun.gguf.header import Header, read_header
 from edgerun.gguf.metadata import Metadata
+from edgerun.gguf.stack import stacked
 from edgerun.gguf.tensor import Tensor
 
 SPLIT_NO, SPLIT_COUNT, SPLIT_TENSORS = "split.no", "split.count", "split.tensors.count"
@@ -22,7 +23,8 @@ MAX_SPLITS = 99999
 
 @dataclass(frozen=True)
 class GGUF:
-    """An open model: `path` and `version` of its first part, `size` in bytes of all parts, tensors in file order.
+    """An open model: `path` and `version` of its first part, `size` in bytes of all parts, tensors in file order
+    (old files' matrices of single experts as stacks).
 
     A context manager; tensors cannot be read after `close`.
     """
@@ -64,7 +66,7 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUF:
             tensors = _merge([(file, header), *others], metadata.int(SPLIT_TENSORS))
             opened += [file for file, _ in others]
         files.pop_all()   # from here on the GGUF owns them
-    return GGUF(path, header.version, sum(file.size for file in opened), metadata, tensors, tuple(opened))
+    return GGUF(path, header.version, sum(file.size for file in opened), metadata, stacked(tensors), tuple(opened))
 
 
 def _open(path: Path, files: ExitStack) -> File:
