@@ -91,8 +91,8 @@ class Plan:
 
 
 def writable(name: str) -> str:
-    """The name of a type, checked. UsageError when there is none of that name, or edgerun only reads it."""
-    known = [f.name for f in all_formats().values() if f.encode or f.name in ("F32", "F16", "BF16")]
+    """The name of a type, checked. UsageError when there is none of that name."""
+    known = [f.name for f in all_formats().values()]
     if name.upper() not in known:
         raise UsageError(f"{name[:40]!a} is not a type that edgerun writes; these are {', '.join(sorted(known))}")
     return name.upper()

@@ -118,6 +118,17 @@ def even_signs(*sevens: np.ndarray) -> np.ndarray:
     return np.stack([_even().take(bits & 0x3FFF) for bits in sevens])
 
 
+def sign_words(signs: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Words of 4 times 7 signs and a scale of 4 bits: signs uint8 [n, 4 * words], scales uint8 [n, words] -> uint8 [n, 4 * words]."""
+    sevens = (signs & 127).astype(U32).reshape(len(signs), -1, 4) << np.arange(0, 28, 7, dtype=U32)
+    return (sevens.sum(-1, dtype=U32) | scales.astype(U32) << 28).view(np.uint8)
+
+
+def scale_nibbles(scales: np.ndarray) -> np.ndarray:
+    """Scales of 4 bits, uint8 [n, subs] -> two in a byte, uint8 [n, subs / 2]."""
+    return scales[:, ::2] | scales[:, 1::2] << 4
+
+
 def odd_scales(nibbles: np.ndarray) -> np.ndarray:
     """Bytes of two scales each, uint8 [rows, blocks, n] -> 2 * scale + 1, uint8 [rows, blocks, 2n]."""
     scales = np.empty((*nibbles.shape, 2), np.uint8)

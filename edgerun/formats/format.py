@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgerun.errors import ModelError, Unsupported
+from edgerun.errors import ModelError
 from edgerun.formats.packing import ROWS, Packing, Parts, interleave, pack, values
 
 _SLICE = 1 << 18   # bytes, or weights, worked on at a time, so that a slice and its temporaries stay in a core's own cache
@@ -24,8 +24,7 @@ class Format:
 
     name and id as in ggml.h; block: weights per block; nbytes: bytes per block; packing: its repacked form.
     codes: blocks, uint8 [rows, blocks, nbytes] -> uint8 [rows, cols]. encode: float32 [rows, cols], importance float32
-    [cols] or None -> uint8 [rows, blocks * nbytes]; None where edgerun only reads a format. heads: blocks -> d, m, scales,
-    mins as in Parts, those that there are.
+    [cols] or None -> uint8 [rows, blocks * nbytes]. heads: blocks -> d, m, scales, mins as in Parts, those that there are.
     planes: blocks -> what `merge` makes of the codes, as `interleave` wants it; for formats that have a short cut.
     largest: the largest magnitude that a block can be sure to hold.
     """
@@ -36,7 +35,7 @@ class Format:
     nbytes: int
     packing: Packing
     codes: Callable[[np.ndarray], np.ndarray]
-    encode: Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None
+    encode: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     heads: Callable[[np.ndarray], dict[str, np.ndarray]] = no_heads
     planes: Callable[[np.ndarray], list[np.ndarray]] | None = None
     largest: float = 65504.0   # of half floats
@@ -66,10 +65,8 @@ class Format:
         """float32 [rows, cols] -> uint8 [rows, bytes per row].
 
         importance: float32 [cols], not negative, weight of each column's squared error. ModelError when the columns do not
-        fill blocks, or when a block format is asked to hold NaN or what is beyond `largest`; Unsupported without an encoder.
+        fill blocks, or when a block format is asked to hold NaN or what is beyond `largest`.
         """
-        if self.encode is None:
-            raise Unsupported(f"edgerun reads {self.name} but does not write it; use a K-quant or IQ4_XS instead")
         rows, cols = x.shape
         if cols % self.block:
             raise ModelError(f"{cols} columns cannot be stored as {self.name}, whose blocks hold {self.block}; use F16 for this tensor")

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U16
-from edgerun.formats.codebook import Vectors
+from edgerun.formats.codebook import Vectors, scale_nibbles
 from edgerun.formats.codebooks import IQ1_S as BOOK
 from edgerun.formats.format import Format
 from edgerun.formats.iq1_s import TABLE
@@ -49,5 +50,18 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors(index, deltas)
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1, sub=16, levels=8, starts=(1.2,))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.shifted(_LAYOUT, x, importance, by=1 / 8, shared=1)
+    high = (match.index >> 8).astype(np.uint8) | match.signs & 8
+    scales = match.scales.astype(U16).reshape(-1, 4, 4) << np.arange(0, 12, 3, dtype=U16)
+    d = match.d_bytes.view(U16) << np.array([12, 8, 4, 0], U16) & 0xF000
+    words = (scales.sum(-1, dtype=U16) | d).view(np.uint8)
+    return np.concatenate([match.index.astype(np.uint8), scale_nibbles(high), words], -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8)
-FORMAT = Format("IQ1_M", 29, 256, 56, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ1_M", 29, 256, 56, _PACKING, codes, encode, heads, planes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U16
 from edgerun.formats.codebook import Vectors
 from edgerun.formats.codebooks import IQ1_S as BOOK
@@ -43,5 +44,17 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors(index, np.stack([deltas, deltas]))
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1, sub=32, levels=8, starts=(1.2,))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.shifted(_LAYOUT, x, importance, by=1 / 8, shared=4)
+    high = (match.index >> 8).astype(U16).reshape(-1, 8, 4)
+    qh = high[..., 0] | high[..., 1] << 3 | high[..., 2] << 6 | match.scales.astype(U16) << 12
+    qh |= high[..., 3] << 9 | (match.signs[:, ::4] & 1).astype(U16) << 15
+    return np.concatenate([match.d_bytes, match.index.astype(np.uint8), qh.view(np.uint8)], -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=3, cols=256, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8)
-FORMAT = Format("IQ1_S", 19, 256, 50, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ1_S", 19, 256, 50, _PACKING, codes, encode, heads, planes)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U16
-from edgerun.formats.codebook import Vectors, odd_scales
+from edgerun.formats.codebook import Vectors, odd_scales, scale_nibbles
 from edgerun.formats.codebooks import IQ2_S as BOOK
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
@@ -41,5 +42,16 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors(index, signs.reshape(-1, 2).T)
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1 / 8, sub=16, levels=16, starts=(0.3, 0.4, 0.5))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.magnitudes(_LAYOUT, x, importance)
+    low, high = match.index.astype(np.uint8), (match.index >> 8).astype(np.uint8)
+    qh = high[:, ::4] | high[:, 1::4] << 2 | high[:, 2::4] << 4 | high[:, 3::4] << 6
+    return np.concatenate([match.d_bytes, low, match.signs, qh, scale_nibbles(match.scales)], -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=43, table=BOOK.signed, unit=1 / 8)
-FORMAT = Format("IQ2_S", 22, 256, 82, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ2_S", 22, 256, 82, _PACKING, codes, encode, heads, planes)

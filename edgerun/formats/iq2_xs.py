@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U16
-from edgerun.formats.codebook import Vectors, even_signs, odd_scales
+from edgerun.formats.codebook import Vectors, even_signs, odd_scales, scale_nibbles
 from edgerun.formats.codebooks import IQ2_XS as BOOK
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
@@ -39,5 +40,15 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors((qs & 511).T, even_signs(*sevens))
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1 / 8, sub=16, levels=16, starts=(0.3, 0.4, 0.5))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.magnitudes(_LAYOUT, x, importance, even=True)
+    qs = (match.index.astype(U16) | (match.signs & 127).astype(U16) << 9).view(np.uint8)
+    return np.concatenate([match.d_bytes, qs, scale_nibbles(match.scales)], -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=43, table=BOOK.signed, unit=1 / 8)
-FORMAT = Format("IQ2_XS", 17, 256, 74, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ2_XS", 17, 256, 74, _PACKING, codes, encode, heads, planes)

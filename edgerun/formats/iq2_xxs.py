@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U32
-from edgerun.formats.codebook import Vectors, even_signs
+from edgerun.formats.codebook import Vectors, even_signs, sign_words
 from edgerun.formats.codebooks import IQ2_XXS as BOOK
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
@@ -38,5 +39,16 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors(pairs[:, :4].T, even_signs(words, words >> 14))
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1 / 8, sub=32, levels=16, starts=(0.3, 0.4, 0.5))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.magnitudes(_LAYOUT, x, importance, even=True)
+    words = sign_words(match.signs, match.scales).reshape(-1, 8, 4)
+    pairs = np.concatenate([match.index.astype(np.uint8).reshape(-1, 8, 4), words], -1).reshape(-1, 64)
+    return np.concatenate([match.d_bytes, pairs], -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=3, cols=256, scale="f16*u8", bias=43, table=BOOK.signed, unit=1 / 8)
-FORMAT = Format("IQ2_XXS", 16, 256, 66, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ2_XXS", 16, 256, 66, _PACKING, codes, encode, heads, planes)

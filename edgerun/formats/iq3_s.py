@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U16
-from edgerun.formats.codebook import Vectors, odd_scales
+from edgerun.formats.codebook import Vectors, odd_scales, scale_nibbles
 from edgerun.formats.codebooks import IQ3_S as BOOK
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
@@ -41,5 +42,16 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors(index.reshape(-1, 8).T, signs.reshape(-1, 2).T)
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1, sub=32, levels=16, starts=(0.12, 0.15, 0.18))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.magnitudes(_LAYOUT, x, importance)
+    qh = np.packbits((match.index >> 8).astype(bool), axis=-1, bitorder="little")
+    parts = (match.d_bytes, match.index.astype(np.uint8), qh, match.signs, scale_nibbles(match.scales))
+    return np.concatenate(parts, -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=15, table=BOOK.signed)
-FORMAT = Format("IQ3_S", 21, 256, 110, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ3_S", 21, 256, 110, _PACKING, codes, encode, heads, planes)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgerun.formats import matching
 from edgerun.formats.bits import F16, U32
-from edgerun.formats.codebook import Vectors, even_signs
+from edgerun.formats.codebook import Vectors, even_signs, sign_words
 from edgerun.formats.codebooks import IQ3_XXS as BOOK
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
@@ -38,5 +39,15 @@ def vectors(blocks: np.ndarray) -> Vectors:
     return Vectors(index.T, even_signs(words, words >> 14))
 
 
+_LAYOUT = matching.Layout(BOOK, unit=1 / 4, sub=32, levels=16, starts=(0.12, 0.15, 0.18))
+
+
+def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
+    """Search vectors and scales of least weighted squared error."""
+    match = matching.magnitudes(_LAYOUT, x, importance, even=True)
+    words = sign_words(match.signs, match.scales)
+    return np.concatenate([match.d_bytes, match.index.astype(np.uint8), words], -1).reshape(x.shape[0], -1)
+
+
 _PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=62, table=BOOK.signed, unit=1 / 4)
-FORMAT = Format("IQ3_XXS", 18, 256, 98, _PACKING, codes, None, heads, planes)
+FORMAT = Format("IQ3_XXS", 18, 256, 98, _PACKING, codes, encode, heads, planes)

@@ -44,7 +44,7 @@ def ranged(x: np.ndarray, importance: np.ndarray | None, sub: int, top: int, lev
     """Codes 0 to `top`, scales and minima 0 to `levels`. x: float32 [rows, cols], cols a multiple of 256. Codes: uint8 [n, 256]."""
     problem = _Problem(x, importance, sub, range(top + 1), (0, levels))
     scale, low = (a.reshape(-1, SIZE // sub) for a in search.fit_line(problem.x, problem.w, top, bounded=True))
-    d, m = _half(scale.max(-1) / levels), _half(-low.min(-1) / levels)
+    d, m = half(scale.max(-1) / levels), half(-low.min(-1) / levels)
     return problem.solve(Superblock(d, m, problem.whole(scale, d), problem.whole(-low, m)))
 
 
@@ -52,7 +52,7 @@ def signed(x: np.ndarray, importance: np.ndarray | None, sub: int, values: Seque
     """Codes that stand for the ascending `values`, scales -levels to levels - 1; x and codes as in `ranged`."""
     problem = _Problem(x, importance, sub, values, (-levels, levels - 1))
     scale = search.fit_scale(problem.x, problem.w, values).reshape(-1, SIZE // sub)
-    d = _half(search.largest(scale.T) / -levels)
+    d = half(search.largest(scale.T) / -levels)
     return problem.solve(Superblock(d, np.zeros_like(d), problem.whole(scale, d), np.zeros_like(scale)))
 
 
@@ -109,10 +109,10 @@ class _Problem:
         alone = det <= 0
         d = np.where(alone, p * search.inverse(a), (p * c - r * b) * search.inverse(det))
         m = np.where(alone, 0, (p * b - r * a) * search.inverse(det))
-        return replace(guess, d=_half(d), m=_half(np.maximum(m, 0)))
+        return replace(guess, d=half(d), m=half(np.maximum(m, 0)))
 
 
-def _half(x: np.ndarray) -> np.ndarray:
+def half(x: np.ndarray) -> np.ndarray:
     """float32 rounded to what a half float can say; up where halves are so small that the largest scale would no longer be reached."""
     half = x.astype(F16)
     short = np.abs(half) < np.abs(x) * np.float32(0.999)

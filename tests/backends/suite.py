@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgerun.backends.executor import PAGE, Batch
-from edgerun.formats import Format, by_name
+from edgerun.formats import by_name
 from edgerun.graph import ops
 from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
@@ -35,17 +35,10 @@ class MemoryTensor:
 
 
 def tensor(name: str, values: np.ndarray, fmt: str = "F32") -> MemoryTensor:
-    """Values [rows, cols], [n, rows, cols] or [n] in a block format; random blocks where edgerun does not write it."""
+    """Values [rows, cols], [n, rows, cols] or [n] in a block format."""
     rows, kind = values.reshape(-1, values.shape[-1]), by_name(fmt)
-    raw = kind.quantize(rows.astype(np.float32)) if kind.encode else random_blocks(kind, *rows.shape)
+    raw = kind.quantize(rows.astype(np.float32))
     return MemoryTensor(name, values.shape, kind.id, raw)
-
-
-def random_blocks(fmt: Format, rows: int, cols: int) -> np.ndarray:
-    """Random bytes with finite scales: uint8 [rows, bytes per row]."""
-    raw = np.random.default_rng(rows).integers(0, 256, (rows, cols // fmt.block, fmt.nbytes), np.uint8)
-    raw[..., 55 if fmt.name == "IQ1_M" else 1] &= 0xBF   # the top bit of the half float's exponent
-    return raw.reshape(rows, -1)
 
 
 @dataclass

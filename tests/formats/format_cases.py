@@ -10,11 +10,8 @@ from edgerun.formats import Format, all_formats
 FORMATS = sorted(all_formats().values(), key=lambda f: f.id)
 CODED = [f for f in FORMATS if f.packing.kind == "code"]
 every_format = pytest.mark.parametrize("fmt", FORMATS, ids=lambda f: f.name)
-WRITTEN = [f for f in FORMATS if f.encode]
 CODEBOOKS = [f for f in CODED if f.name[:3] in ("IQ1", "IQ2", "IQ3")]
 every_coded = pytest.mark.parametrize("fmt", CODED, ids=lambda f: f.name)
-every_written = pytest.mark.parametrize("fmt", WRITTEN, ids=lambda f: f.name)
-every_written_coded = pytest.mark.parametrize("fmt", [f for f in WRITTEN if f in CODED], ids=lambda f: f.name)
 every_codebook = pytest.mark.parametrize("fmt", CODEBOOKS, ids=lambda f: f.name)
 
 # Where the half floats of a block are; formats without any have bytes for scales, every one of which is a number.

@@ -7,20 +7,32 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from format_cases import CODEBOOKS, every_written, every_written_coded, nmse, weights
+from format_cases import CODEBOOKS, every_coded, every_format, nmse, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerun.errors import ModelError, Unsupported
+from edgerun.errors import ModelError
 from edgerun.formats import Format, by_name
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 SIMPLE = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
-COARSE = ("Q2_K", "Q3_K", "Q2_0", "TQ2_0", "TQ1_0", "Q1_0")   # may be off by as much as a weight is large
+COARSE = ("Q2_K", "Q3_K", "Q2_0", "TQ2_0", "TQ1_0", "Q1_0", *(f.name for f in CODEBOOKS))   # may be off by as much as a weight is large
 BOUNDS = {
     "F32": 0, "F16": 1e-7, "BF16": 4e-6, "Q8_0": 5e-5, "Q6_K": 5e-4, "Q5_K": 2e-3, "Q5_1": 2.2e-3, "Q5_0": 2.8e-3, "Q4_K": 8e-3,
     "Q4_1": 9.5e-3, "Q4_0": 1.1e-2, "IQ4_NL": 8e-3, "IQ4_XS": 8.5e-3, "Q3_K": 3e-2, "Q2_K": 0.1,
     "NVFP4": 7.7e-3, "MXFP4": 1.55e-2, "Q2_0": 0.18, "TQ2_0": 0.3, "TQ1_0": 0.3, "Q1_0": 0.46,
+    "IQ3_S": 2.25e-2, "IQ3_XXS": 3.8e-2, "IQ2_S": 7.5e-2, "IQ2_XS": 9.5e-2, "IQ2_XXS": 0.132, "IQ1_M": 0.212, "IQ1_S": 0.26,
+}   # fmt: skip
+
+# Errors of llama.cpp's ggml_quantize_chunk (libggml-base 0.25) for `weights(64, 1024)`: without importance (all ones where it
+# wants some), and with that of `test_no_worse_than_llama_cpp`, then weighted by it.
+LLAMA_CPP = {
+    "Q4_0": (0.01058, 0.007766), "Q4_1": (0.007593, 0.003946), "Q5_0": (0.002632, 0.001974), "Q5_1": (0.001796, 0.0009594),
+    "Q8_0": (4.178e-05, 4.469e-05), "Q2_K": (0.1048, 0.04784), "Q3_K": (0.02964, 0.02023), "Q4_K": (0.006446, 0.004175),
+    "Q5_K": (0.001677, 0.001199), "Q6_K": (0.0004289, 0.0003121), "IQ2_XXS": (0.1389, 0.08389), "IQ2_XS": (0.1018, 0.06093),
+    "IQ3_XXS": (0.05471, 0.01934), "IQ1_S": (0.2957, 0.1911), "IQ4_NL": (0.007465, 0.00557), "IQ3_S": (0.0337, 0.01488),
+    "IQ2_S": (0.07751, 0.05193), "IQ4_XS": (0.007592, 0.005758), "IQ1_M": (0.2342, 0.1312), "TQ1_0": (0.7483, 0.7419),
+    "TQ2_0": (0.7483, 0.7419), "MXFP4": (0.01509, 0.01542), "NVFP4": (0.008588, 0.008696), "Q1_0": (0.4292, 0.4292), "Q2_0": (0.5671, 0.578),
 }   # fmt: skip
 
 
@@ -59,22 +71,24 @@ def test_float_types_hold_what_floats_hold(name: str) -> None:
         assert np.array_equal(fmt.quantize(x), truth(fmt, x))
 
 
-@every_written
+@every_format
 def test_error_bounds(fmt: Format) -> None:
     x = weights(64, 1024)
     assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= BOUNDS[fmt.name]
 
 
-@pytest.mark.parametrize("name", ["Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"])
-def test_no_worse_than_llama_cpp(name: str) -> None:
-    with np.load(GOLDEN / f"{name}.npz") as golden:
-        x, importance, theirs = golden["x"], golden["importance"], golden["quantized"]
-    fmt = by_name(name)
-    other = fmt.dequantize(theirs)
-    assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= 1.02 * nmse(other, x)
-    assert nmse(fmt.dequantize(fmt.quantize(x, importance)), x, importance) <= 1.02 * nmse(other, x, importance)
-    if name == "Q1_0":
-        assert np.array_equal(fmt.quantize(x), theirs), "a mean needs no search"
+@every_coded
+def test_no_worse_than_llama_cpp(fmt: Format) -> None:
+    x = weights(64, 1024)
+    plain, weighed = LLAMA_CPP[fmt.name]
+    assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= 1.02 * plain
+    importance = np.random.default_rng(1).lognormal(0, 1.5, 1024).astype(np.float32)
+    assert nmse(fmt.dequantize(fmt.quantize(x, importance)), x, importance) <= 1.02 * weighed
+
+
+def test_a_mean_needs_no_search() -> None:
+    with np.load(GOLDEN / "Q1_0.npz") as golden:
+        assert np.array_equal(by_name("Q1_0").quantize(golden["x"]), golden["quantized"])
 
 
 @pytest.mark.parametrize("name", ["Q1_0", "Q2_0", "TQ1_0", "TQ2_0"])
@@ -88,25 +102,25 @@ def test_models_trained_for_few_values_stay_as_they_are(name: str, weighed: bool
     assert np.array_equal(fmt.dequantize(fmt.quantize(x, importance)), x)
 
 
-@every_written_coded
+@every_coded
 def test_quantizing_what_is_quantized_changes_little(fmt: Format) -> None:
     x = fmt.dequantize(fmt.quantize(weights(16, 512)))
     assert nmse(fmt.dequantize(fmt.quantize(x)), x) <= BOUNDS[fmt.name] / 3
 
 
-@every_written_coded
+@every_coded
 def test_importance_is_obeyed(fmt: Format) -> None:
     x = weights(32, 1024)
     importance = np.random.default_rng(1).lognormal(0, 1.5, 1024).astype(np.float32)
     plain, weighed = fmt.dequantize(fmt.quantize(x)), fmt.dequantize(fmt.quantize(x, importance))
     better = 1.0 if fmt.name == "Q8_0" else 0.97
     assert nmse(weighed, x, importance) <= better * nmse(plain, x, importance)
-    assert nmse(weighed, x) < 1.5 * BOUNDS[fmt.name]
+    assert nmse(weighed, x) < (2 if fmt in CODEBOOKS else 1.5) * BOUNDS[fmt.name]
     nothing = fmt.dequantize(fmt.quantize(x, np.zeros(1024, np.float32)))
     assert nmse(nothing, x) <= BOUNDS[fmt.name]
 
 
-@every_written_coded
+@every_coded
 @pytest.mark.parametrize("scale", [1e-30, 1e-7, 1e-4, 1.0, 100.0, 60000.0])
 def test_constants_ramps_and_zeros(fmt: Format, scale: float) -> None:
     ramp, least = np.linspace(-1, 1, 256), 1e-3 if fmt.name == "NVFP4" else 1e-6
@@ -118,7 +132,7 @@ def test_constants_ramps_and_zeros(fmt: Format, scale: float) -> None:
         assert np.abs(y - big).max() <= scale * (1.0 if fmt.name in COARSE else 0.2) + least
 
 
-@every_written_coded
+@every_coded
 def test_what_cannot_be_held_is_said(fmt: Format) -> None:
     for value in (np.nan, np.inf, -np.inf, 70000.0):
         x = weights(20, 256)
@@ -129,7 +143,7 @@ def test_what_cannot_be_held_is_said(fmt: Format) -> None:
         fmt.quantize(weights(2, 24))
 
 
-@every_written
+@every_format
 def test_slices_do_not_show(fmt: Format) -> None:
     x = weights(600, 256)
     whole = fmt.quantize(x)
@@ -137,9 +151,3 @@ def test_slices_do_not_show(fmt: Format) -> None:
     assert np.array_equal(whole[-5:], fmt.quantize(x[-5:]))
     assert fmt.quantize(x[:0]).shape == (0, fmt.row_bytes(256))
     assert np.array_equal(fmt.quantize(x[::2, :]), fmt.quantize(np.ascontiguousarray(x[::2])))
-
-
-@pytest.mark.parametrize("fmt", [f for f in CODEBOOKS if not f.encode], ids=lambda f: f.name)
-def test_what_is_only_read_is_said(fmt: Format) -> None:
-    with pytest.raises(Unsupported, match=f"{fmt.name} .*IQ4_XS"):
-        fmt.quantize(weights(2, 256))
