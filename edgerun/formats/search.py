@@ -13,10 +13,11 @@ import numpy as np
 
 from edgerun.formats.bits import F16
 
-# How far, in codes, the range is stretched in search of the best scale; and how often codes and scales are then fitted to each
-# other. More of both costs twice the time for half a percent of error.
-_STEPS = np.linspace(-1, 1, 9, dtype=np.float32)
-ROUNDS = 1
+# How far, in codes, the range is stretched in search of the best scale. Twice as many cost twice the time for half a percent of
+# error; where there are many values, rounding leaves less to be won.
+_LINE_STEPS = np.linspace(-1, 1, 7, dtype=np.float32)
+_STEPS, _STEPS_OF_MANY = np.linspace(-1, 1, 5, dtype=np.float32), np.linspace(-0.7, 0.7, 3, dtype=np.float32)
+_MANY = 64   # values
 TERNARY = (-1, 0, 1)
 
 
@@ -36,7 +37,7 @@ def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
 def valued_blocks(x: np.ndarray, importance: np.ndarray | None, values: Sequence[int], size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, size]: a weight is d * values[code]."""
     b, w = columns(x, size), columns(error_weights(x, importance, size), size)
-    fit = fit_ternary(b, w) if tuple(values) == TERNARY else fit_scale(b, w, values)
+    fit = fit_ternary(b, w) if tuple(values) == TERNARY else fit_scale(b, w, values, rounds=1)
     d = fit.astype(F16)
     q = codes_of(nearest_of(values)(b * inverse(d.astype(np.float32))), values)
     return d.reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, size)
@@ -55,7 +56,7 @@ def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
         q = ((b - low) * inverse(d) + np.float32(0.5)).astype(np.uint8)
         return np.concatenate([d, low], -1).astype(F16), np.minimum(q, top)
     b, w = columns(x, 32), columns(error_weights(x, importance, 32), 32)
-    dm = np.stack(fit_line(b, w, top, bounded=False), -1).astype(F16)
+    dm = np.stack(fit_line(b, w, top, bounded=False, rounds=2), -1).astype(F16)
     d, m = dm.astype(np.float32).T
     q = codes_of(nearest_of(range(top + 1))((b - m) * inverse(d)), range(top + 1))
     return dm.reshape(rows, -1, 2), q.reshape(rows, -1, 32)
@@ -75,7 +76,13 @@ def nearest_of(values: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
 
 def codes_of(q: np.ndarray, values: Sequence[int]) -> np.ndarray:
     """Numbers out of the ascending `values`, [sub, n] -> their codes, uint8 [n, sub]."""
-    return np.searchsorted(np.asarray(values, np.float32), q.T).astype(np.uint8)
+    first, last = values[0], values[-1]
+    places = np.subtract(q.T, first, dtype=np.float32, order="C").astype(np.uint8)
+    if len(values) == last - first + 1:
+        return places
+    table = np.zeros(last - first + 1, np.uint8)
+    table[np.asarray(values) - first] = np.arange(len(values))
+    return table[places]
 
 
 def columns(x: np.ndarray, sub: int) -> np.ndarray:
@@ -95,7 +102,7 @@ def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int) -> np.
 def inverse(x: np.ndarray) -> np.ndarray:
     """1 / x, and 0 where that is infinite."""
     y = np.float32(1) / x
-    y[np.isinf(y)] = 0
+    np.copyto(y, 0, where=np.isinf(y))
     return y
 
 
@@ -109,10 +116,10 @@ def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->j", a, b)
 
 
-def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """The scale of each column for which scale * (nearest of values) is closest to x."""
+def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int], rounds: int = 0) -> np.ndarray:
+    """The scale of each column for which scale * (nearest of values) is closest to x; in the end it is fitted `rounds` times."""
     nearest = nearest_of(values)
-    steps = _STEPS * ((values[-1] - values[0]) / (len(values) - 1))
+    steps = (_STEPS if len(values) < _MANY else _STEPS_OF_MANY) * ((values[-1] - values[0]) / (len(values) - 1))
     unit = inverse(largest(x))
     wx = w * x
     scale = gain = np.zeros(x.shape[1], np.float32)
@@ -127,7 +134,7 @@ def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int]) -> np.ndarray
     for end in (values[0], values[-1]):
         for step in steps:
             consider(nearest(x * (unit * (end + step))))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         consider(nearest(x * inverse(scale)))
     return scale
 
@@ -145,7 +152,7 @@ def fit_ternary(x: np.ndarray, w: np.ndarray) -> np.ndarray:
     return np.take_along_axis(mean, (mean * total).argmax(0)[None], 0)[0]
 
 
-def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool) -> tuple[np.ndarray, np.ndarray]:
+def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool, rounds: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Scale and low of each column for which scale * (code 0 to top) + low is closest to x; bounded: low is never positive."""
     start = x.min(0)
     if bounded:
@@ -171,8 +178,8 @@ def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool) -> tuple[np.
         better = error < change
         scale, low, change = np.where(better, a, scale), np.where(better, b, low), np.where(better, error, change)
 
-    for step in _STEPS:
+    for step in _LINE_STEPS:
         consider(nearest(y * (unit * (top + step))))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         consider(nearest((y - low) * inverse(scale)))
     return scale, low + start

@@ -15,6 +15,9 @@ from edgerun.formats import search
 from edgerun.formats.bits import F16
 
 SIZE = 256
+# Which neighbours are tried of a scale and a minimum. One up and the other down leaves hardly any error smaller.
+_LINE_WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1))
+_SCALE_WAYS = ((1, 0), (-1, 0))
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class _Problem:
         self.w = search.columns(search.error_weights(x, importance, sub), sub)
         self.values, self.limits = values, limits
         self.nearest = search.nearest_of(values)
+        self.ranged = limits[0] == 0
+        self.sw, self.swx = self.w.sum(0), search.dot(self.w, self.x)
 
     def whole(self, wanted: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Wanted / unit as integers within the limits: [n, sub-blocks] and [n] -> [n, sub-blocks]."""
@@ -71,45 +76,73 @@ class _Problem:
 
     def solve(self, guess: Superblock) -> tuple[Superblock, np.ndarray]:
         """A guess improved, and its codes, uint8 [n, 256]."""
-        best, error = self.settle(guess)
-        for _ in range(search.ROUNDS):
-            other, other_error = self.settle(self.refit(best))
-            best, error = _better(best, error, other, other_error)
-        return best, search.codes_of(self.code(best)[0], self.values).reshape(-1, SIZE)
+        settled, sums = self.settle(guess)
+        fitted = sums.refit(settled)
+        better = self.sums(fitted).error(fitted).sum(-1) < sums.error(settled).sum(-1)
+        best = _pick(better, fitted, settled)
+        return best, search.codes_of(self.code(best), self.values).reshape(-1, SIZE)
 
-    def code(self, guess: Superblock) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest values, [sub, all sub-blocks], and the error of each sub-block, [n, sub-blocks]."""
-        scale, low = ((whole * unit[:, None]).reshape(-1) for whole, unit in ((guess.scales, guess.d), (guess.mins, guess.m)))
-        q = self.nearest((self.x + low) * search.inverse(scale))
-        r = q * scale
-        r -= low
-        r -= self.x
-        return q, search.dot(self.w, np.square(r, out=r)).reshape(guess.scales.shape)
-
-    def settle(self, guess: Superblock) -> tuple[Superblock, np.ndarray]:
-        """Move every integer to the best of its neighbours; returns the errors too, [n]."""
-        best, error = guess, self.code(guess)[1]
-        ways = [(i, j) for i in (-1, 0, 1) for j in ((-1, 0, 1) if guess.m.any() else (0,)) if i or j]
-        for i, j in ways:
+    def settle(self, guess: Superblock) -> tuple[Superblock, _Sums]:
+        """Move every integer to the best of its neighbours; the sums are those of the result."""
+        best, sums = guess, self.sums(guess)
+        error = sums.error(guess)
+        for i, j in _LINE_WAYS if self.ranged else _SCALE_WAYS:
             near = replace(guess, scales=np.clip(guess.scales + i, *self.limits), mins=np.clip(guess.mins + j, *self.limits))
-            best, error = _better(best, error, near, self.code(near)[1])
-        return best, error.sum(-1)
+            near_sums = self.sums(near)
+            near_error = near_sums.error(near)
+            better = near_error < error
+            best, sums, error = _pick(better, near, best), sums.pick(better, near_sums), np.where(better, near_error, error)
+        return best, sums
+
+    def code(self, guess: Superblock) -> np.ndarray:
+        """The nearest values, [sub, all sub-blocks]."""
+        unit = search.inverse((guess.scales * guess.d[:, None]).reshape(-1))
+        y = self.x + (guess.mins * guess.m[:, None]).reshape(-1) if self.ranged else self.x
+        return self.nearest(y * unit)
+
+    def sums(self, guess: Superblock) -> _Sums:
+        """What its nearest values q make of a guess."""
+        q = self.code(guess)
+        wq = self.w * q
+        once = search.dot(self.w, q) if self.ranged else self.sw   # multiplied by a minimum, of which there is none
+        shape = guess.scales.shape
+        twice, meets = search.dot(wq, q).reshape(shape), search.dot(wq, self.x).reshape(shape)
+        return _Sums(once.reshape(shape), twice, meets, self.sw.reshape(shape), self.swx.reshape(shape))
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over each sub-block, [n, sub-blocks], of products of the weights w, the codes' values q and the numbers x.
+
+    They are all it takes to know the error of any scale and minimum, and the best d and m, as long as codes stay.
+    """
+
+    wq: np.ndarray
+    wqq: np.ndarray
+    wqx: np.ndarray
+    w: np.ndarray
+    wx: np.ndarray
+
+    def error(self, guess: Superblock) -> np.ndarray:
+        """The weighted squared error, less that of zeros, [n, sub-blocks]."""
+        scale, low = guess.scales * guess.d[:, None], guess.mins * guess.m[:, None]
+        return scale * (scale * self.wqq - 2 * (self.wqx + low * self.wq)) + low * (low * self.w + 2 * self.wx)
 
     def refit(self, guess: Superblock) -> Superblock:
-        """The d and m of least error for the guess's codes, scales and minima: two linear equations for each superblock."""
-        q, w, scales, mins = self.code(guess)[0], self.w, guess.scales, guess.mins
-        wq = w * q
-
-        def total(sums: np.ndarray, by: np.ndarray) -> np.ndarray:
-            return (sums.reshape(scales.shape) * by).sum(-1)
-
-        a, b, c = total(search.dot(wq, q), scales**2), total(wq.sum(0), scales * mins), total(w.sum(0), mins**2)
-        p, r = total(search.dot(wq, self.x), scales), total(search.dot(w, self.x), mins)
+        """The d and m of least error for the same codes, scales and minima: two linear equations for each superblock."""
+        s, t = guess.scales, guess.mins
+        a, b, c = (self.wqq * s * s).sum(-1), (self.wq * s * t).sum(-1), (self.w * t * t).sum(-1)
+        p, r = (self.wqx * s).sum(-1), (self.wx * t).sum(-1)
         det = a * c - b * b
         alone = det <= 0
         d = np.where(alone, p * search.inverse(a), (p * c - r * b) * search.inverse(det))
         m = np.where(alone, 0, (p * b - r * a) * search.inverse(det))
         return replace(guess, d=half(d), m=half(np.maximum(m, 0)))
+
+    def pick(self, better: np.ndarray, other: _Sums) -> _Sums:
+        """The other's sums where they are better, [n, sub-blocks]; what does not depend on codes is the same."""
+        once, twice = np.where(better, other.wq, self.wq), np.where(better, other.wqq, self.wqq)
+        return _Sums(once, twice, np.where(better, other.wqx, self.wqx), self.w, self.wx)
 
 
 def half(x: np.ndarray) -> np.ndarray:
@@ -119,11 +152,9 @@ def half(x: np.ndarray) -> np.ndarray:
     return np.where(short, np.nextafter(half, np.copysign(np.inf, x).astype(F16)), half).astype(np.float32)
 
 
-def _better(one: Superblock, error: np.ndarray, other: Superblock, other_error: np.ndarray) -> tuple[Superblock, np.ndarray]:
-    """The better of two by their errors, [n] or (with the same d and m) [n, sub-blocks], each for itself."""
-    pick = other_error < error
-    if pick.ndim == 1:
-        one = replace(one, d=np.where(pick, other.d, one.d), m=np.where(pick, other.m, one.m))
-    each = pick.reshape(len(pick), -1)
-    scales, mins = np.where(each, other.scales, one.scales), np.where(each, other.mins, one.mins)
-    return replace(one, scales=scales, mins=mins), np.where(pick, other_error, error)
+def _pick(better: np.ndarray, other: Superblock, one: Superblock) -> Superblock:
+    """The other where it is better: of whole superblocks, [n], or, with the same d and m, of sub-blocks, [n, sub-blocks]."""
+    if better.ndim == 1:
+        one = replace(one, d=np.where(better, other.d, one.d), m=np.where(better, other.m, one.m))
+        better = better[:, None]
+    return replace(one, scales=np.where(better, other.scales, one.scales), mins=np.where(better, other.mins, one.mins))
