@@ -35,7 +35,7 @@ def codes(blocks: np.ndarray) -> np.ndarray:
 
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Search scales of least weighted squared error."""
-    e, q = fp4.fit(x, importance, 32, _SCALES)
+    e, q = fp4.fit(x, importance, 32, _SCALES, near=(0, -1))
     return np.concatenate([e, q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 

@@ -45,7 +45,7 @@ def codes(blocks: np.ndarray) -> np.ndarray:
 
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Search scales of least weighted squared error."""
-    d, q = fp4.fit(x, importance, 16, _SCALES[:0x7F])
+    d, q = fp4.fit(x, importance, 16, _SCALES[:0x7F], near=(0, -1, 1, -2, -3))
     rows = x.shape[0]
     qs = q[..., :8] | q[..., 8:] << 4
     return np.concatenate([d.reshape(rows, -1, 4), qs.reshape(rows, -1, 32)], -1).reshape(rows, -1)

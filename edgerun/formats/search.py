@@ -71,7 +71,14 @@ def nearest_of(values: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
     units = np.arange(2 * first, 2 * last + 1) / 2 + 0.25
     every = np.asarray(values, np.float32)
     table = every[np.abs(units[:, None] - every).argmin(-1)]
-    return lambda y: table[np.clip(np.floor(2 * y) - 2 * first, 0, len(table) - 1).astype(np.intp)]
+
+    def nearest(y: np.ndarray) -> np.ndarray:
+        y = np.clip(y, first, last, out=y)
+        y -= first
+        y += y
+        return table.take(y.astype(np.intp), mode="clip")   # what is not below zero need not be rounded down
+
+    return nearest
 
 
 def codes_of(q: np.ndarray, values: Sequence[int]) -> np.ndarray:
