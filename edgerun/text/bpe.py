@@ -31,8 +31,8 @@ def _alphabet() -> str:
     return "".join(chr(byte if byte in printable else next(others)) for byte in range(256))
 
 
-_ALPHABET = _alphabet()
-_BYTES = codecs.charmap_build(_ALPHABET)
+ALPHABET = _alphabet()
+_BYTES = codecs.charmap_build(ALPHABET)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -94,7 +94,7 @@ class BPE:
         return dict(zip(reversed(self._merges), range(len(self._merges) - 1, -1, -1), strict=True))
 
     def _word(self, text: str) -> list[int]:
-        letters = codecs.charmap_decode(text.encode(), "strict", _ALPHABET)[0] if self._family.byte_level else text
+        letters = codecs.charmap_decode(text.encode(), "strict", ALPHABET)[0] if self._family.byte_level else text
         known = self.vocabulary.ids
         if letters in known and (self._family.whole_words or (self._family.newline_runs and text[0] == "\n")):
             return [known[letters]]

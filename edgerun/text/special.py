@@ -16,7 +16,7 @@ _EOT = (
     *("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>", "_<EOT>", "[EOT]"),
     *("<\uff5cend\u2581of\u2581sentence\uff5c>", "<end_of_utterance>"),
 )
-_EOG = (
+EOG = (
     *(*_EOT, "<|eom_id|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "</s>", "[EOS]", "<eos>", "<turn|>"),
     *("<|tool_response>", "[e~["),
 )
@@ -93,7 +93,7 @@ class Specials:
                 self.purposes[purpose] = found[0]
                 mark(found[0])
         self.bos, self.eos, self.sep, self.unknown = (self.purposes[purpose] for purpose in ("bos", "eos", "sep", "unknown"))
-        for token in (named := _known(_EOG, ids)):
+        for token in (named := _known(EOG, ids)):
             mark(token)
         self.eog = self._ends(set(named), tokens, ids, attributes)
 
