@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any
 
 import regex
 
 from edgerun.errors import TokenizerError
 
-Cut = Callable[[str], list[str]]
+Cut = Callable[[str, float], list[str]]   # (text, seconds that it may take)
 
 _MOST_STEPS = 64
 _LONGEST = 20_000   # characters of an expression
-_SECONDS = 2.0      # for one text of a few characters
+_SECONDS = 20.0     # for all texts together
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_RECURSIVE = regex.compile(r"\(\?(?:R|\d|[+-]\d|&|P>)")   # not of Oniguruma, and without an end
 _PUNCTUATION = r"[\p{P}$+<=>^`|~]"
 
 
@@ -31,13 +33,15 @@ class Definition:
         value = tokenizer.get("pre_tokenizer")
         self.source = json.dumps(value, ensure_ascii=True)[:2000]
         self._cuts = _cuts(value)
+        self._seconds = _SECONDS
         self.composed = '"NFC"' in json.dumps(tokenizer.get("normalizer"))
 
     def cut(self, text: str) -> list[str]:
         """The words of a text, none of them empty."""
-        words = [text]
+        words, start = [text], perf_counter()
         for cut in self._cuts:
-            words = [part for word in words for part in cut(word) if part]
+            words = [part for word in words for part in cut(word, self._seconds) if part]
+        self._seconds = max(self._seconds - (perf_counter() - start), 0.0)
         return words
 
 
@@ -77,18 +81,18 @@ def _expression(pattern: Any) -> str:
 def _splitter(expression: str, behavior: Any, invert: bool) -> Cut:
     """A function that cuts where `expression` matches, as `behavior` says; invert: what it does not match counts as matches."""
     join = _BEHAVIORS.get(behavior) if isinstance(behavior, str) else None
-    if join is None or len(expression) > _LONGEST:
-        raise TokenizerError(f"tokenizer.json: the pre-tokenizer has the behavior {json.dumps(behavior)[:60]} or too long an expression")
+    if join is None or len(expression) > _LONGEST or _RECURSIVE.search(expression):
+        raise TokenizerError(f"tokenizer.json: the pre-tokenizer has the behavior {json.dumps(behavior)[:60]}, or too long or a recursive expression")
     try:
         # Version 1 knows sets within sets; lines end at "$", as for Oniguruma, which these expressions are written for.
         pattern = regex.compile(expression, regex.V1 | regex.MULTILINE)
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:
         raise TokenizerError(f"tokenizer.json: the expression {ascii(expression)[:200]} is wrong: {error}") from None
 
-    def cut(text: str) -> list[str]:
+    def cut(text: str, seconds: float) -> list[str]:
         try:
-            spans = [found.span() for found in pattern.finditer(text, timeout=_SECONDS)]
-        except TimeoutError:
+            spans = [found.span() for found in pattern.finditer(text, timeout=seconds)]
+        except (TimeoutError, MemoryError):
             raise TokenizerError(f"tokenizer.json: the expression {ascii(expression)[:200]} takes too long") from None
         return join(_parts(text, spans, invert))
 

@@ -54,6 +54,8 @@ class Documents:
         text = self.text(name)
         try:
             value = json.loads(text) if text else {}
+            if r"\ud" in text.lower():
+                json.dumps(value, ensure_ascii=False).encode()   # surrogates, which JSON allows, in pairs only
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{shown(name)}: is not JSON ({shown(str(error))})") from None
         if not isinstance(value, dict):

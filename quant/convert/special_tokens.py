@@ -21,6 +21,7 @@ _KEYS = {
 _NAMED = ("bos", "eos", "unk", "sep", "pad", "cls", "mask", "prefix", "suffix", "middle", "eot")   # as `bos_token`
 _ADDED = ("bos", "eos", "sep")   # as `add_bos_token`
 
+_BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}   # where a vocab.txt is all there is
 # By `model_type`: purposes that the files of these models do not name, by the text of the token.
 _GLM = {"eot": "<|user|>", "unk": "<|endoftext|>"}
 _OF_TYPE = {
@@ -39,7 +40,7 @@ def named(documents: Documents) -> dict[str, str]:
             text = text_of(documents.json(name).get(purpose + "_token"))
             if text is not None:
                 texts.setdefault(purpose, text)
-    return texts
+    return {**_BERT, **texts} if documents.has("vocab.txt") and not documents.has("tokenizer.json") else texts
 
 
 def text_of(value: Any) -> str | None:
@@ -55,6 +56,9 @@ class SpecialTokens:
         """ids: of the tokens by text; count: how many tokens there are. Raises TokenizerError."""
         texts = named(documents)
         self.adds: dict[str, bool] = {}
+        for purpose, spare in (("cls", "bos"), ("sep", "eos")):
+            if purpose in texts:
+                texts.setdefault(spare, texts[purpose])
         if documents.has("tokenizer.json"):
             self._surround(texts, documents.json("tokenizer.json").get("post_processor"))
         config = documents.json("tokenizer_config.json")
@@ -90,10 +94,6 @@ class SpecialTokens:
 
     def _surround(self, texts: dict[str, str], processor: Any) -> None:
         """Learn from the `post_processor` of tokenizer.json what stands around a text; completes `texts`."""
-        if "cls" in texts:
-            texts.setdefault("bos", texts["cls"])
-        if "sep" in texts:
-            texts.setdefault("eos", texts["sep"])
         for each in _objects(processor.get("processors", [processor])) if isinstance(processor, dict) else ():
             if each.get("type") in ("RobertaProcessing", "BertProcessing"):
                 self.adds |= dict.fromkeys(_ADDED, True)

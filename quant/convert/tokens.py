@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from edgerun.text.gaps import SPACE
 from quant.convert.documents import Documents
 from quant.convert.sentencepiece_model import CONTROL, UNUSED, USER_DEFINED
 from quant.convert.special_tokens import named, text_of, texts_of
+
+Entry = tuple[str, Any, str | None]   # GGUF key, value and the writer's type
 
 MOST = 4_000_000             # tokens
 _ADDED, _NOTHING = -1000.0, -10000.0   # scores of tokens that no text is cut into
@@ -56,12 +59,12 @@ class Tokens:
         known = [self._placed.get(id) or (f"[PAD{id}]", UNUSED, _NOTHING) for id in range(count)]
         texts, types, scores = (list(column) for column in zip(*known, strict=True))
         if len(set(texts)) < count:
-            twice = next(text for text in texts if texts.count(text) > 1)
+            ((twice, _),) = Counter(texts).most_common(1)
             raise TokenizerError(f"the vocabulary has the token {shown(twice)} twice")
         return texts, types, scores
 
 
-def entries(texts: list[str], types: list[int], scores: list[float] | None = None) -> Iterator[tuple[str, Any, str | None]]:
+def entries(texts: list[str], types: list[int], scores: list[float] | None = None) -> Iterator[Entry]:
     """The GGUF keys, values and types of the lists."""
     yield PREFIX + "tokens", texts, "str"
     if scores is not None:
