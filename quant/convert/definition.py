@@ -1,11 +1,12 @@
 """How a tokenizer.json cuts a text into words: its `pre_tokenizer` as a function. Knows no names of pre-tokenizers.
 
 The types and what they do are those of Hugging Face's `tokenizers` library. The regular expressions are strangers': they are
-bounded in size, and in time when they run. That bytes become characters (ByteLevel) is left out: it moves no cut.
+bounded in size, and in time when they run.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterable
 from time import perf_counter
@@ -14,6 +15,7 @@ from typing import Any
 import regex
 
 from edgerun.errors import TokenizerError
+from edgerun.text.bpe import ALPHABET
 
 Cut = Callable[[str, float], list[str]]   # (text, seconds that it may take)
 
@@ -26,7 +28,7 @@ _PUNCTUATION = r"[\p{P}$+<=>^`|~]"
 
 
 class Definition:
-    """`cut(text)` gives the words. source: the JSON, for people. composed: text is made NFC first."""
+    """`cut(text)` gives the words, after ByteLevel in GPT-2's alphabet, which the steps behind it see. source: the JSON, for people. composed: text is made NFC first."""
 
     def __init__(self, tokenizer: dict[str, Any]) -> None:
         """tokenizer: the content of a tokenizer.json. Raises TokenizerError for what is not known or makes no sense."""
@@ -45,6 +47,11 @@ class Definition:
         return words
 
 
+def letters(word: str) -> str:
+    """A word in GPT-2's alphabet: a character for each byte."""
+    return codecs.charmap_decode(word.encode(), "strict", ALPHABET)[0]
+
+
 def _cuts(value: Any, depth: int = 0) -> list[Cut]:
     if value is None:
         return []
@@ -55,7 +62,7 @@ def _cuts(value: Any, depth: int = 0) -> list[Cut]:
             raise TokenizerError(f"tokenizer.json: the pre-tokenizer has more than {_MOST_STEPS} steps")
         return cuts
     if kind == "ByteLevel" and not value.get("add_prefix_space"):
-        return [_splitter(_GPT2, "Isolated", False)] if value.get("use_regex", True) else []
+        return [*([_splitter(_GPT2, "Isolated", False)] if value.get("use_regex", True) else ()), lambda word, _: [letters(word)]]
     if kind == "Digits":
         return [_splitter(r"\p{N}" if value.get("individual_digits") else r"\p{N}+", "Isolated", False)]
     if kind == "Punctuation":

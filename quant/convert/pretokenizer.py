@@ -19,7 +19,7 @@ from edgerun.text.families import COMPOSED, FAMILIES, Family, Step
 from edgerun.text.merge import merge
 from edgerun.text.pretokenize import family as family_of
 from edgerun.text.pretokenize import splitter
-from quant.convert.definition import Definition
+from quant.convert.definition import Definition, letters
 
 _CHARACTERS = (
     "asAZé\u01c5\u02b0\u00aaЖω你のア가ㄱㄅกعक" "\u093f\u0301" "17٣Ⅷ½" "'\".,!/-_(`$+<^~|" "。，、…’·€😀" " \t\n\r\u3000\u00a0" "\x01\u200d"
@@ -30,6 +30,7 @@ _TEXTS = (
     "http://a.b/c?d=e ./.. ////\n", "你好，世界。漢字かなカナ한글", "किताब éa e\u0301a ກຂ กขค", "   ", "a" + " " * 9 + "b", "\n" * 5 + "x",
 )  # fmt: skip
 _RANDOM = 4000
+_LETTERS = frozenset(ALPHABET)
 _LONGEST_TOKEN = 64   # characters of a token that serves as a text
 
 # By `model_type` of config.json: the name that llama.cpp's converter gives to the models of that type, where the cuts allow it.
@@ -80,7 +81,7 @@ def recognise(definition: Definition, tokens: Sequence[str], merges: Sequence[st
         return usual
     if exact:
         return best[1]
-    for each in FAMILIES:
+    for each in FAMILIES[1:]:   # not the default, which is what an unknown name gets
         if each.byte_level and joins.alike(each):
             return each.names.split()[0]
     raise TokenizerError(
@@ -97,7 +98,7 @@ def _ways(family: Family) -> Iterable[tuple[tuple[Step, ...], bool]]:
 def _cut_alike(definition: Definition, family: Family) -> bool:
     def alike(steps: tuple[Step, ...], strict: bool) -> bool:
         split = splitter(steps, strict)
-        return all(list(split(text)) == definition.cut(text) for text in _texts())
+        return all(list(map(letters, split(text))) == definition.cut(text) for text in _texts())
 
     return any(alike(steps, strict) for steps, strict in _ways(family))
 
@@ -124,7 +125,7 @@ class _Joins:
         split = splitter(family.steps)
         if family.whole_words != self._whole and not self._plain:
             return False
-        return all(self._same(self._definition.cut(text), list(split(text))) for text in chain(_texts(), self._readable))
+        return all(self._same(self._definition.cut(text), list(map(letters, split(text)))) for text in chain(_texts(), self._readable))
 
     def _same(self, ours: list[str], theirs: list[str]) -> bool:
         return ours == theirs or self._parts(ours) == self._parts(theirs)
@@ -134,9 +135,8 @@ class _Joins:
 
     def _joined(self, word: str) -> list[str]:
         if word not in self._known:
-            letters = codecs.charmap_decode(word.encode("utf-8", "surrogatepass"), "strict", ALPHABET)[0]
-            whole = self._whole and letters in self._tokens
-            self._known[word] = [letters] if whole else merge(list(letters), self._ranks, " ")
+            whole = self._whole and word in self._tokens
+            self._known[word] = [word] if whole else merge(list(word), self._ranks, " ")
         return self._known[word]
 
     @cached_property
@@ -146,12 +146,10 @@ class _Joins:
     @cached_property
     def _plain(self) -> bool:
         """Whether each token is what the merges make of its letters, so that to take words whole changes nothing."""
-        letters = frozenset(ALPHABET)
-        return all(merge(list(token), self._ranks, " ") == [token] for token in self._tokens if letters.issuperset(token))
+        return all(merge(list(token), self._ranks, " ") == [token] for token in self._tokens if _LETTERS.issuperset(token))
 
     @cached_property
     def _readable(self) -> list[str]:
         back = codecs.charmap_build(ALPHABET)
-        letters = frozenset(ALPHABET)
-        texts = (codecs.charmap_encode(token, "strict", back)[0] for token in self._tokens if len(token) <= _LONGEST_TOKEN and letters.issuperset(token))
+        texts = (codecs.charmap_encode(token, "strict", back)[0] for token in self._tokens if len(token) <= _LONGEST_TOKEN and _LETTERS.issuperset(token))
         return [text.decode("utf-8", "ignore") for text in texts]
