@@ -1,74 +1,80 @@
-"""The text of an option to its value: text, flag, number within bounds, one of some words. Knows no option by name.
-
-Newer typers convert by pydantic, whose import takes as long as everything else that a command needs before its work. They
-ask each parameter for its converter; this one takes that place where it can, and changes nothing where nobody asks.
-"""
+"""`edgerun convert`: a checkpoint folder becomes a model file. Knows how the command is typed; the rest is in `quant.convert`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args, get_origin
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}
+from edgerun.cli import options as o
+from edgerun.cli.clean import clean
+from edgerun.cli.exit import warn
+from edgerun.cli.table import size, table
+from edgerun.cli.terminal import status, stdout
+from edgerun.errors import UsageError
+
+if TYPE_CHECKING:
+    from quant.convert import Plan
+
+Source = Annotated[Path, typer.Argument(metavar="SRC", help="A folder with config.json, *.safetensors and the tokenizer's files.")]
+Out = Annotated[Path | None, typer.Argument(metavar="[OUT]", show_default=False, help="The new file; default: beside the folder, named by it and the type.")]
+Outtype = Annotated[
+    Literal["f32", "f16", "bf16", "q8_0", "auto"],
+    typer.Option("--outtype", help="Type of the matrices; auto: the 16-bit type that the checkpoint has, else f16. Vectors and norms stay F32."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
+Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", show_default=False, help="How --dry-run shows the plan.")]
 
 
-class Converter:
-    """For one value, or a list of them, of type `kind`."""
+def command(
+    source: Source, out: Out = None, outtype: Outtype = "auto", dry_run: DryRun = False, force: Force = False, threads: o.Threads = None,
+    output: Output = "text", quiet: o.Quiet = False,
+) -> None:  # fmt: skip
+    """Make a model file of a checkpoint.
 
-    def __init__(self, kind: Any, minimum: float | None = None, maximum: float | None = None) -> None:
-        self.kind, self.minimum, self.maximum = kind, minimum, maximum
+    SRC is a folder as the Hugging Face hub has them. Only JSON, SentencePiece models and safetensors are read: no pickle, and no code that
+    comes with a checkpoint. Everything is checked before the first byte is written, and OUT appears when it is whole.
+    """
 
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """`value` as the parser of typer wants it; typer.BadParameter when it makes no sense."""
-        try:
-            if param.multiple or param.nargs == -1:
-                return [self._one(item) for item in value or ()]
-            return None if value is None else self._one(value)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), ctx=ctx, param=param) from error
+    from edgerun import machine
+    from quant.convert import Checkpoint, Plan, convert, token_rows, vocabulary
 
-    def _one(self, value: Any) -> Any:
-        if not isinstance(value, str):   # a default is what it should be
-            return value
-        if get_origin(self.kind) is Literal:
-            return _word(value, get_args(self.kind))
-        if self.kind is bool:
-            return _FLAGS[_word(value.lower(), list(_FLAGS), shown="1 0")]
-        return self._number(value) if self.kind in (int, float) else value
-
-    def _number(self, text: str) -> float:
-        what = "a whole number" if self.kind is int else "a number"
-        try:
-            number: float = self.kind(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is not {what}") from None
-        if not math.isfinite(number):
-            raise ValueError(f"{text!r} is not {what}")
-        if self.minimum is not None and number < self.minimum:
-            raise ValueError(f"{text} is less than {self.minimum}")
-        if self.maximum is not None and number > self.maximum:
-            raise ValueError(f"{text} is more than {self.maximum}")
-        return number
+    with Checkpoint(source) as checkpoint:
+        plan = Plan.of(checkpoint, outtype, vocabulary(source, token_rows(checkpoint)))
+        if not quiet:
+            _tell(plan)
+        if dry_run:
+            stdout().write(_json(plan) if output == "json" else _text(plan))
+            return
+        folder = source.resolve()
+        target = out or folder.with_name(f"{folder.name}-{plan.outtype.upper()}.gguf")
+        if target.is_dir():
+            raise UsageError(f"{str(target)!a} is a folder; give the name of a file in it")
+        if target.exists() and not force:
+            raise UsageError(f"{str(target)!a} is there already; give another name, or --force to replace it")
+        with status("converting:", 0.0, wanted=not quiet) as advance:
+            convert(plan, target, threads=machine.threads(threads).count, progress=advance)
+    stdout().write(f"wrote {clean(str(target), keep_newlines=False)}: {plan.family.architecture}, {size(target.stat().st_size)}\n")
 
 
-def lighten(parameters: Sequence[Any]) -> None:
-    """Have these parameters of a click command converted here, as far as their types are known here."""
-    for parameter in parameters:
-        kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
-        if get_origin(kind) is list:
-            (kind,) = get_args(kind)
-        if kind in (str, int, float, bool) or get_origin(kind) is Literal:
-            parameter.get_runtime_param = _constant(Converter(kind, parameter.min, parameter.max))
+def _tell(plan: Plan) -> None:
+    """Warn of what the user should know before it is done."""
+    if plan.left_out:
+        few = ", ".join(clean(name, keep_newlines=False) for name in plan.left_out[:3]) + (", ..." if len(plan.left_out) > 3 else "")
+        warn(f"{len(plan.left_out)} tensors have no part in the text model's file: {few}")
+    for row in plan.rows:
+        if row.instead_of:
+            warn(f"warning: {row.name} becomes {row.type}: its rows of {row.shape[-1]} do not fill the blocks of {row.instead_of}")
 
 
-def _constant(converter: Converter) -> Callable[[], Converter]:
-    return lambda: converter
+def _text(plan: Plan) -> str:
+    rows = [(row.name, " x ".join(map(str, row.shape)), row.sources[0].dtype if row.sources else "", row.type, size(row.nbytes)) for row in plan.rows]
+    return table(rows, head=("tensor", "shape", "from", "to", "size"), right=(4,)) + f"{plan.family.architecture}, {size(plan.nbytes)}\n"
 
 
-def _word(text: str, words: Sequence[str], shown: str = "") -> str:
-    if text not in words:
-        raise ValueError(f"{text!r} is none of {', '.join(shown.split() or words)}")
-    return text
+def _json(plan: Plan) -> str:
+    rows = [{"name": r.name, "shape": r.shape, "from": [s.name for s in r.sources], "to": r.type, "bytes": r.nbytes, "instead_of": r.instead_of} for r in plan.rows]
+    return json.dumps({"architecture": plan.family.architecture, "type": plan.outtype, "bytes": plan.nbytes, "left_out": plan.left_out, "tensors": rows}) + "\n"

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from edgerun import __version__
 from edgerun.cli.commands import COMMANDS, PROGRAM
-from edgerun.cli.convert import lighten
+from edgerun.cli.converter import lighten
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

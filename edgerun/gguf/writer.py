@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -47,9 +47,9 @@ class GGUFWriter:
         self._values[key] = _value(value, number)
 
     def add_tensor(
-        self, name: str, data: np.ndarray | Bytes | Callable[[], Bytes], type: int | None = None, shape: tuple[int, ...] | None = None
+        self, name: str, data: np.ndarray | Bytes | Callable[[], Bytes | Iterator[Bytes]], type: int | None = None, shape: tuple[int, ...] | None = None
     ) -> None:
-        """Add a tensor. data: an array, or bytes of GGML type `type`, or a function that gives them when they are written.
+        """Add a tensor. data: an array, or bytes of GGML type `type`, or a function that gives them, whole or in pieces, when they are written.
 
         shape: slowest dimension first, in weights; of the array itself where not given.
         """
@@ -117,12 +117,20 @@ class GGUFWriter:
             offset += nbytes + -nbytes % self._alignment
         file.write(bytes(-file.tell() % self._alignment))
         for name, (_, _, nbytes, data) in self._tensors.items():
-            content = data() if callable(data) else data
-            content = content if isinstance(content, Bytes) else content.tobytes()
-            if memoryview(content).nbytes != nbytes:
-                raise ValueError(f"the tensor {name!r} has {memoryview(content).nbytes} bytes; its shape and type need {nbytes}")
-            file.write(content)
+            written = 0
+            for piece in _pieces(data() if callable(data) else data):
+                written += memoryview(piece).nbytes
+                file.write(piece)
+            if written != nbytes:
+                raise ValueError(f"the tensor {name!r} has {written} bytes; its shape and type need {nbytes}")
             file.write(bytes(-nbytes % self._alignment))
+
+
+def _pieces(content: Any) -> Iterable[Bytes]:
+    """The bytes of a tensor: of an array, or as they are given, whole or in pieces."""
+    if isinstance(content, Bytes):
+        return (content,)
+    return content if isinstance(content, Iterator) else (content.tobytes(),)
 
 
 def _string(text: str | bytes) -> bytes:

@@ -1,0 +1,77 @@
+"""Encoders: BERT (arXiv:1810.04805), RoBERTa (arXiv:1907.11692), XLM-RoBERTa, Nomic Embed (arXiv:2402.01613)."""
+
+from __future__ import annotations
+
+from quant.convert.config import Config
+from quant.convert.family import Family, Keys, Names, To
+from quant.convert.keys import STANDARD
+
+
+def labels(c: Config) -> list[str] | None:
+    """The classes that a classifier tells apart, in their order."""
+    named = c.section("id2label")
+    return [named.get(str(i)) for i in range(c.count("num_labels", _count(c)))] if _count(c) else None
+
+
+def _count(c: Config) -> int:
+    named = c.get("id2label")
+    return len(named) if isinstance(named, dict) else 0
+
+
+def offset(c: Config) -> int:
+    """Rows of positions before the first, which padding takes."""
+    return 1 + c.count("pad_token_id", 1)
+
+
+def context(c: Config) -> int:
+    """Positions of Nomic's models: those they were trained on."""
+    given = c.count("max_position_embeddings n_positions")
+    return min(given, c.count("max_trained_positions", 2048)) if c.get("n_positions") else given
+
+
+ROBERTA, BERT = ("roberta", "xlm-roberta", "camembert"), ("bert",)
+KEYS: Keys = {**STANDARD, "attention.causal": lambda c: False, "pooling_type": lambda c: c.pooling}
+LABELS: Keys = {"classifier.output_labels": labels}
+OUTER: Names = {
+    "embeddings.word_embeddings": "token_embd",
+    "embeddings.position_embeddings": "position_embd",
+    "embeddings.token_type_embeddings": "token_types",
+    "embeddings.LayerNorm": "token_embd_norm",
+    "pooler.dense": None,
+    **dict.fromkeys(f"cls.{part}" for part in ("predictions", "predictions.transform.dense", "predictions.transform.LayerNorm", "predictions.decoder", "seq_relationship")),
+    **dict.fromkeys(f"lm_head{part}" for part in ("", ".dense", ".layer_norm", ".decoder")),
+}
+CUT: Names = {**OUTER, "embeddings.position_embeddings": To("position_embd", lambda x, c: x[offset(c) :])}
+LAYER: Names = {
+    "attention.self.query": "attn_q",
+    "attention.self.key": "attn_k",
+    "attention.self.value": "attn_v",
+    "attention.output.dense": "attn_output",
+    "attention.output.LayerNorm": "attn_output_norm",
+    "intermediate.dense": "ffn_up",
+    "output.dense": "ffn_down",
+    "output.LayerNorm": "layer_output_norm",
+}
+CUT_KEYS: Keys = KEYS | {"context_length": lambda c: max(0, c.count("max_position_embeddings") - offset(c))}
+NOMIC: Names = {
+    "attn.Wqkv": "attn_qkv",
+    "attn.out_proj": "attn_output",
+    "norm1": "attn_output_norm",
+    "mlp.fc11": "ffn_up",
+    "mlp.fc12": "ffn_gate",
+    "mlp.fc2": "ffn_down",
+    "norm2": "layer_output_norm",
+}
+AFTER_POOLER: Names = {"pooler.dense": "cls", "classifier": "cls.output"}
+OF_ROBERTA: Names = {"classifier.dense": "cls", "classifier.out_proj": "cls.output"}
+
+FAMILIES = (
+    Family("bert", BERT, KEYS, OUTER, LAYER, "encoder.layer"),
+    Family("bert", BERT, KEYS | LABELS, OUTER | AFTER_POOLER, LAYER, "encoder.layer", classes=("BertForSequenceClassification",)),
+    Family("bert", ROBERTA, CUT_KEYS, CUT, LAYER, "encoder.layer"),
+    Family(
+        "bert", ROBERTA, CUT_KEYS | LABELS, CUT | OF_ROBERTA, LAYER, "encoder.layer",
+        classes=("RobertaForSequenceClassification", "XLMRobertaForSequenceClassification", "CamembertForSequenceClassification"),
+    ),
+    Family("nomic-bert", ("nomic_bert",), KEYS | {"context_length": context}, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC, "encoder.layers"),
+)  # fmt: skip

@@ -1,0 +1,79 @@
+"""`edgerun convert` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Cli = Callable[..., Any]
+LETTERS = [chr(ord("a") + i) for i in range(8)]
+CONFIG = {
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "vocab_size": 8, "tie_word_embeddings": True,
+}  # fmt: skip
+SHAPES = {"self_attn.q_proj": (8, 8), "self_attn.k_proj": (4, 8), "self_attn.v_proj": (4, 8), "self_attn.o_proj": (8, 8), "mlp.gate_proj": (16, 8), "mlp.up_proj": (16, 8)}
+SHAPES |= {"mlp.down_proj": (8, 16), "input_layernorm": (8,), "post_attention_layernorm": (8,)}
+PIECES = {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A checkpoint with a vocabulary of eight letters."""
+    folder = tmp_path / "Tiny-Letters"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    model = {"type": "BPE", "vocab": {letter: i for i, letter in enumerate(LETTERS)}, "merges": []}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": model, "added_tokens": [], "pre_tokenizer": PIECES, "decoder": {"type": "ByteLevel"}}))
+    shapes = {"model.embed_tokens": (8, 8), "model.norm": (8,)} | {f"model.layers.0.{name}": shape for name, shape in SHAPES.items()}
+    header, content = {}, b""
+    for name, shape in shapes.items():
+        data = np.ones(shape, np.float32).tobytes()
+        header[f"{name}.weight"] = {"dtype": "F32", "shape": shape, "data_offsets": [len(content), len(content) + len(data)]}
+        content += data
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + content)
+    return folder
+
+
+def test_the_file_is_named_by_folder_and_type(cli: Cli, source: Path) -> None:
+    result = cli("convert", str(source), "-t", "1")
+    out = source.parent / "Tiny-Letters-F16.gguf"
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"wrote {out}: qwen2, ")
+    facts = json.loads(cli("show", str(out), "-o", "json").out)["metadata"]
+    assert (facts["general.architecture"], facts["tokenizer.ggml.model"]) == ("qwen2", "gpt2")
+    again = cli("convert", str(source), "-t", "1")
+    assert (again.code, again.out) == (2, "")
+    assert "is there already" in again.err
+    assert cli("convert", str(source), "-t", "1", "--force", "-q").code == 0
+    folder = cli("convert", str(source), str(source.parent))
+    assert (folder.code, folder.out) == (2, "")
+    assert "is a folder; give the name of a file in it" in folder.err
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(cli: Cli, source: Path) -> None:
+    before = sorted(source.parent.rglob("*"))
+    result = cli("convert", str(source), "--outtype", "q8_0", "--dry-run")
+    assert result.out.splitlines()[0].split() == ["tensor", "shape", "from", "to", "size"]
+    assert "edgerun: warning: blk.0.attn_q.weight becomes F16: its rows of 8 do not fill the blocks of Q8_0" in result.err
+    facts = json.loads(cli("convert", str(source), "--outtype", "bf16", "--dry-run", "-o", "json", "-q").out)
+    types = {row["name"]: row["to"] for row in facts["tensors"]}
+    assert (facts["architecture"], types["blk.0.attn_q.weight"], types["blk.0.attn_norm.weight"]) == ("qwen2", "BF16", "F32")
+    assert sorted(source.parent.rglob("*")) == before
+
+
+def test_errors_are_one_line(cli: Cli, source: Path) -> None:
+    nothing = cli("convert", str(source / "nothing"))
+    assert (nothing.code, nothing.out) == (2, "")
+    assert "is not a folder with config.json and *.safetensors" in nothing.err
+    (source / "model.safetensors").rename(source / "pytorch_model.bin")
+    pickle = cli("convert", str(source))
+    assert (pickle.code, pickle.out) == (3, "")
+    assert "pytorch_model.bin is a pickle, which can run code when it is read" in pickle.err
+    assert len(pickle.err.strip().splitlines()) == 1
