@@ -64,6 +64,11 @@ class Stored:
         return out
 
 
+def as_floats(x: np.ndarray, dtype: str) -> np.ndarray:
+    """float32 of numbers as they are stored in `dtype`."""
+    return (x.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else x.astype(np.float32)
+
+
 class Checkpoint:
     """An open checkpoint folder; `tensors` by name, `config` as it stands in config.json."""
 

@@ -96,3 +96,9 @@ class Config:
     def _wrong(self, names: str, value: Any, what: str) -> ModelError:
         name = next((name for name in names.split() if name in self._values), names.split()[0])
         return ModelError(f"config.json: {name} is {shown(repr(value))}, not {what}")
+
+
+def labels(c: Config) -> list[Any] | None:
+    """The classes that a classifier tells apart, in their order; None where there are none."""
+    named = c.get("id2label")
+    return [named.get(str(i)) for i in range(len(named))] if isinstance(named, dict) and named else None

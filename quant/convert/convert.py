@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from edgerun.errors import ModelError, ResourceError
 from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from edgerun.gguf.writer import GGUFWriter
-from quant.convert.checkpoint import Stored
+from quant.convert.checkpoint import Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.plan import Plan, Progress, Row, moved
 
@@ -62,39 +63,46 @@ def _require_room(plan: Plan, out: Path) -> None:
 def _pieces(row: Row, config: Config, pool: ThreadPoolExecutor, threads: int) -> Iterator[memoryview]:
     """The tensor's bytes, in order; encoded by all threads, a few slices ahead of the disk."""
     waiting: deque[Future[memoryview]] = deque()
-    for stored, x in _arrays(row, config):
+    for dtype, x in _arrays(row, config):
         rows = x.reshape(-1, row.shape[-1])
         step = max(1, _SLICE // row.shape[-1])
         for start in range(0, len(rows), step):
-            waiting.append(pool.submit(_encoded, rows[start : start + step], stored, row))
+            waiting.append(pool.submit(_encoded, rows[start : start + step], dtype, row))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _arrays(row: Row, config: Config) -> Iterator[tuple[Stored | None, np.ndarray]]:
-    """Contiguous parts of the tensor in their order, in the checkpoint's dtype, with the tensor they come from."""
+def _arrays(row: Row, config: Config) -> Iterator[tuple[str, np.ndarray]]:
+    """Contiguous parts of the tensor in their order, each with its dtype as the checkpoint calls it."""
     if row.made is not None:
-        yield None, row.made
+        yield "F32", row.made
     for stored in row.sources:
-        if row.to.move is None:
-            rows = stored.shape[0] if stored.shape else 1
-            step = max(1, _SLICE * rows // max(1, int(np.prod(stored.shape))))
-            yield from ((stored, stored.read(start, min(start + step, rows))) for start in range(0, rows, step))
+        if row.to.move is None and row.to.value is None:
+            yield from ((stored.dtype, part) for part in _slices(stored))
         elif row.to.stack and len(stored.shape) > 2:
-            yield from ((stored, np.ascontiguousarray(moved(stored.read(i, i + 1)[0], stored, row.to, config))) for i in range(stored.shape[0]))
+            yield from ((stored.dtype, np.ascontiguousarray(moved(stored.read(i, i + 1)[0], stored, row.to, config))) for i in range(stored.shape[0]))
         else:
-            yield stored, np.ascontiguousarray(moved(stored.read(), stored, row.to, config))
+            x = moved(stored.read(), stored, row.to, config)
+            values = x if row.to.value is None else row.to.value(as_floats(x, stored.dtype), config)
+            yield stored.dtype if row.to.value is None else "F32", np.ascontiguousarray(values)
+    if row.to.rows is not None:
+        yield from (("F32", np.zeros((1, row.shape[-1]), np.float32)) for _ in range(row.shape[0] - row.sources[0].shape[0]))
 
 
-def _encoded(x: np.ndarray, stored: Stored | None, row: Row) -> memoryview:
+def _slices(stored: Stored) -> Iterator[np.ndarray]:
+    """The tensor, some rows at a time."""
+    rows = stored.shape[0] if stored.shape else 1
+    step = max(1, _SLICE * rows // max(1, math.prod(stored.shape)))
+    return (stored.read(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _encoded(x: np.ndarray, dtype: str, row: Row) -> memoryview:
     """Bytes of rows, [rows, columns], in the tensor's type. ModelError when it cannot hold them."""
-    if stored is not None and row.to.value is None and stored.dtype == row.type:
+    if dtype == row.type:
         return x.view(np.uint8).reshape(-1).data
-    values = _floats(x, stored.dtype if stored else "F32")
-    if row.to.value is not None:
-        values = np.ascontiguousarray(row.to.value(values), np.float32)
+    values = as_floats(x, dtype)
     try:
         encoded = by_name(row.type).quantize(values)
     except ModelError as error:
@@ -102,8 +110,3 @@ def _encoded(x: np.ndarray, stored: Stored | None, row: Row) -> memoryview:
     if row.type == "F16" and (np.isinf(encoded.view("<f2")) & np.isfinite(values)).any():
         raise ModelError(f"tensor {shown(row.name)} has a weight of {np.abs(values).max():.3g}, beyond the 65504 of F16; use --outtype bf16 or f32")
     return encoded.reshape(-1).data
-
-
-def _floats(x: np.ndarray, dtype: str) -> np.ndarray:
-    """float32 of numbers as the checkpoint stores them."""
-    return (x.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else x.astype(np.float32)

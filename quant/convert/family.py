@@ -15,9 +15,11 @@ import numpy as np
 
 from edgerun.errors import Unsupported
 from edgerun.gguf.file import shown
+from quant.convert import rope
 from quant.convert.config import Config
 
 Move = Callable[[np.ndarray, Config], np.ndarray]
+Made = Callable[[Config], dict[str, np.ndarray]]
 Keys = dict[str, "str | Callable[[Config], Any]"]   # GGUF's, each with its names in config.json or what computes it
 
 # Wrappers around the text model, and in models of images or sounds the rest, which no text model needs.
@@ -33,14 +35,17 @@ _OLD_ENDS = {"gamma": "weight", "beta": "bias"}
 class To:
     """A tensor of the file made of one of the checkpoint, or of one for each expert.
 
-    name: as in GGUF, without "blk.N."; .weight or .bias follow where the checkpoint's has them. move: puts numbers elsewhere,
-    whatever their type; on each matrix of a stack by itself where `stack` is set. value: computes others of them, in float32; not of biases.
+    name: as in GGUF, without "blk.N."; .weight or .bias follow where the checkpoint's has them, unless it is `bare`. move: puts numbers
+    elsewhere, whatever their type; on each matrix of a stack by itself where `stack` is set. value: computes others of them, in float32;
+    not of biases. rows: how many there have to be; those that are missing are zeros.
     """
 
     name: str
     move: Move | None = None
-    value: Callable[[np.ndarray], np.ndarray] | None = None
+    value: Move | None = None
     stack: bool = False
+    bare: bool = False
+    rows: Callable[[Config], int] | None = None
 
 
 Names = dict[str, "str | To | tuple[To, ...] | None"]   # the checkpoint's to GGUF's; None for what is left out
@@ -50,9 +55,11 @@ Names = dict[str, "str | To | tuple[To, ...] | None"]   # the checkpoint's to GG
 class Family:
     """One `general.architecture` and the checkpoints that become it.
 
-    model_types: as in config.json; classes: of `architectures` there, where the type alone does not tell. keys: GGUF's without the
-    architecture, each with the names that it has in config.json or what computes it; nothing is written for None. outer, layer:
-    names around the layers and within one, without .weight and .bias; `*` for the number of an expert or its like. block: what comes before the layer's number. defaults: what the checkpoint's own code takes for what config.json lacks.
+    model_types: as in config.json; classes: of `architectures` there, `when`: what has to hold, where the type alone does not tell.
+    keys: GGUF's without the architecture; nothing is written for None. outer, layer: names around the layers and within one, without
+    .weight and .bias; `*` for the number of an expert or its like. block: what comes before the layer's number. defaults: what the
+    checkpoint's own code takes for what config.json lacks. scalars: keys, in full, of numbers that each layer has as a tensor, with its
+    name. made: tensors that are computed from config.json.
     """
 
     architecture: str
@@ -62,7 +69,10 @@ class Family:
     layer: Names
     block: str = "layers"
     classes: tuple[str, ...] = ()
+    when: Callable[[Config], bool] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    scalars: Mapping[str, str] = field(default_factory=dict)
+    made: Made = rope.tensors
 
     def blocks(self, config: Config) -> int:
         """How many layers the file has; further ones of the checkpoint are left out."""
@@ -77,7 +87,7 @@ class Family:
         if _BUFFERS.search(name) or _GUESSES.search(name) or (config.get("text_config") is not None and _OTHER_SENSES.search(name)):
             return []
         stem, _, end = _PREFIX.sub("", name).rpartition(".")
-        end = _OLD_ENDS.get(end, end)
+        end = _OLD_ENDS.get(end, end) if stem.endswith("LayerNorm") else end
         if end not in ("weight", "bias"):
             stem, end = f"{stem}.{end}".lstrip("."), ""
         layer = re.match(rf"{re.escape(self.block)}\.(\d{{1,6}})\.", stem)
@@ -91,7 +101,7 @@ class Family:
             return []
         prefix = f"blk.{int(layer[1])}." if layer else ""
         made = found if isinstance(found, tuple) else (found if isinstance(found, To) else To(found),)
-        full = [replace(to, name=f"{prefix}{to.name}.{end}" if end else f"{prefix}{to.name}", value=None if end == "bias" else to.value) for to in made]
+        full = [replace(to, name=f"{prefix}{to.name}.{end}" if end and not to.bare else prefix + to.name, value=None if end == "bias" else to.value) for to in made]
         return [(to, int(number[0]) if number else None) for to in full]
 
 
@@ -111,9 +121,9 @@ def family_of(config: Mapping[str, Any]) -> Family:
     classes = config.get("architectures")
     named = set(map(str, classes)) if isinstance(classes, list) else set()
     for kind in kinds:
-        fitting = [family for family in families() if kind in family.model_types and (not family.classes or named & set(family.classes))]
+        fitting = [f for f in families() if kind in f.model_types and (not f.classes or named & set(f.classes)) and (f.when is None or f.when(Config(config)))]
         if fitting:
-            return max(fitting, key=lambda family: len(family.classes))
+            return max(fitting, key=lambda family: (bool(family.classes), family.when is not None))
     known = sorted({kind for family in families() for kind in family.model_types})
     if not kinds:
         raise Unsupported("config.json names no model_type, so nothing says what its tensors mean")

@@ -40,6 +40,11 @@ def every(first: int, step: int, turn: bool = False) -> Move:
     return lambda x, c: (x.T if turn else x)[first::step]
 
 
+def half_of_columns(index: int) -> Move:
+    """One half of the columns, transposed."""
+    return lambda x, c: x.T.reshape(2, x.shape[1] // 2, x.shape[0])[index]
+
+
 def without_middle(x: np.ndarray, c: Config) -> np.ndarray:
     """[rows, 1, columns] as a matrix: the kernels of a convolution by channel."""
     return x.reshape(x.shape[0], x.shape[-1]) if x.ndim > 1 else x

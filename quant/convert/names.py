@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
 
 import numpy as np
 
-from quant.convert.family import Names, To
+from quant.convert.config import Config
+from quant.convert.family import Move, Names, To
 from quant.convert.moves import neighbours
 
 OUTER: Names = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
@@ -37,12 +37,12 @@ def shared(within: str) -> Names:
     return {f"{within}.{name}_proj": f"ffn_{name}_shexp" for name in ("gate", "up", "down")}
 
 
-def one_more(x: np.ndarray) -> np.ndarray:
+def one_more(x: np.ndarray, c: Config) -> np.ndarray:
     """Of norms whose checkpoint holds what is added to 1."""
     return x + np.float32(1)
 
 
-def with_value(names: Names, value: Callable[[np.ndarray], np.ndarray], ends: tuple[str, ...] = ("norm",)) -> Names:
+def with_value(names: Names, value: Move, ends: tuple[str, ...] = ("norm",)) -> Names:
     """`names` with other numbers in those tensors whose GGUF name ends so."""
 
     def changed(to: str | To) -> To:

@@ -14,8 +14,8 @@ from edgerun.errors import ModelError, Unsupported
 from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from edgerun.gguf.types import TENSOR_TYPES
-from quant.convert import keys, rope
-from quant.convert.checkpoint import Checkpoint, Stored
+from quant.convert import keys
+from quant.convert.checkpoint import Checkpoint, Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.family import Family, To, family_of
 
@@ -87,7 +87,7 @@ class Plan:
             ("general.size_label", size_label(rows), None),
             *sampling(checkpoint),
         ]
-        own = keys.of(family.architecture, family.keys, config)
+        own = [*keys.of(family.architecture, family.keys, config), *_scalars(checkpoint, family, config)]
         last: list[Key] = [("general.file_type", file_type, "u32"), ("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
         return cls(family, config, outtype, tuple({key[0]: key for key in [*general, *own, *vocabulary, *last]}.values()), tuple(rows), tuple(left_out))
 
@@ -117,8 +117,17 @@ def _rows(checkpoint: Checkpoint, family: Family, config: Config, main: str) -> 
     if not parts:
         raise ModelError(f"{checkpoint.name}: none of its tensors is one that {family.architecture} has")
     rows = [_row(name, pieces, config, main) for name, pieces in parts.items()]
-    rows += [Row(name, values.shape, "F32", To(name), made=values) for name, values in rope.tensors(config).items()]
+    rows += [Row(name, values.shape, "F32", To(name), made=values) for name, values in family.made(config).items()]
     return rows, left_out
+
+
+def _scalars(checkpoint: Checkpoint, family: Family, config: Config) -> Iterator[Key]:
+    """Keys with a number of each layer, which the checkpoint has as tensors."""
+    for key, name in family.scalars.items():
+        stored = [checkpoint.tensors.get(f"model.{family.block}.{i}.{name}") for i in range(family.blocks(config))]
+        if not all(one is not None and one.floats and math.prod(one.shape) == 1 for one in stored):
+            raise ModelError(f"{checkpoint.name}: {shown(name)} is not one number for each layer")
+        yield key, [float(as_floats(one.read(), one.dtype).reshape(())) for one in stored if one is not None], "f32"
 
 
 def _tied(name: str, config: Config) -> bool:
@@ -151,7 +160,7 @@ def _shape(stored: Stored, to: To, config: Config) -> tuple[int, ...]:
     if not stored.floats:
         raise Unsupported(f"tensor {shown(stored.name)} is {stored.dtype}: quantized checkpoints cannot be converted; use one in BF16 or F16")
     if to.move is None:
-        return stored.shape
+        return (max(stored.shape[0], to.rows(config)), *stored.shape[1:]) if to.rows is not None and stored.shape else stored.shape
     # One byte that is everywhere: views of it take no memory.
     matrices = to.stack and len(stored.shape) > 2
     empty = np.broadcast_to(np.zeros((), np.bool_), stored.shape[1:] if matrices else stored.shape)

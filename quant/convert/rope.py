@@ -17,7 +17,7 @@ from quant.convert.config import Config
 _BASES = "global_rope_theta rope_global_theta rope_theta_global rope_theta rotary_emb_base"
 _SLIDING_BASES = "local_rope_theta rope_local_theta rope_theta_local swa_rope_theta rope_local_base_freq"
 _NAMES = {"linear": "linear", "yarn": "yarn", "longrope": "longrope", "su": "longrope"}
-_TENSORS_ONLY = ("default", "llama3", "mrope", "dynamic", "proportional")   # nothing more to say, or said by a tensor
+_TENSORS_ONLY = ("default", "llama3", "mrope", "proportional")   # nothing more to say, or said by a tensor
 
 
 def parameters(c: Config) -> Config:
@@ -29,6 +29,8 @@ def parameters(c: Config) -> Config:
 def kind(c: Config) -> str:
     """The type of scaling; `default` for none."""
     name = parameters(c).get("rope_type type") or "default"
+    if name == "dynamic" and parameters(c).get("alpha") is not None:   # Hunyuan's, which only changes the base
+        return "default"
     if name not in _NAMES and name not in _TENSORS_ONLY:
         raise Unsupported(f"config.json: rope scaling of type {shown(str(name))!a} is not supported")
     return str(name)

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from quant.convert.config import Config
+from quant.convert.config import Config, labels
 from quant.convert.family import Family, Keys, Names, To
 from quant.convert.keys import STANDARD
-
-
-def labels(c: Config) -> list[str] | None:
-    """The classes that a classifier tells apart, in their order."""
-    named = c.section("id2label")
-    return [named.get(str(i)) for i in range(c.count("num_labels", _count(c)))] if _count(c) else None
-
-
-def _count(c: Config) -> int:
-    named = c.get("id2label")
-    return len(named) if isinstance(named, dict) else 0
 
 
 def offset(c: Config) -> int:

@@ -1,4 +1,4 @@
-"""DeepSeek V2 and V3 (arXiv:2405.04434, arXiv:2412.19437): latent attention, a matrix for each head."""
+"""DeepSeek V2 and V3 (arXiv:2405.04434, arXiv:2412.19437), GLM-4.7-Flash: latent attention, a matrix for each head; GLM-4.5 (arXiv:2508.06471)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from quant.convert import rope
 from quant.convert.config import Config
 from quant.convert.family import Family, Keys, Names, To
 from quant.convert.keys import STANDARD
-from quant.convert.names import MLP, NORMS, OUTER, experts, shared
+from quant.convert.names import ATTENTION, MLP, NORMS, OUTER, QK_NORMS, experts, shared
 
 STILL, TURNED, VALUE, RANK = "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "kv_lora_rank"
 
@@ -62,4 +62,31 @@ LAYER: Names = {
     **shared("mlp.shared_experts"),
 }
 
-FAMILIES = (Family("deepseek2", ("deepseek_v2", "deepseek_v3"), KEYS, OUTER, LAYER),)
+GLM: Keys = {
+    **STANDARD,
+    "rope.dimension_count": lambda c: rope.turned(c, 0.5),
+    "expert_count": "n_routed_experts",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_count": "n_shared_experts",
+    "leading_dense_block_count": "first_k_dense_replace",
+    "expert_weights_scale": "routed_scaling_factor",
+    "expert_weights_norm": "norm_topk_prob",
+}
+GLM_LAYER: Names = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "post_attention_norm",
+    **ATTENTION,
+    **QK_NORMS,
+    **MLP,
+    **experts(),
+    "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
+    **shared("mlp.shared_experts"),
+}
+SIGMOID = {"scoring_func": "sigmoid"}
+
+# Layers that guess further tokens are left out: neither edgerun nor llama.cpp needs them to answer.
+FAMILIES = (
+    Family("deepseek2", ("deepseek_v2",), KEYS, OUTER, LAYER),
+    Family("deepseek2", ("deepseek_v3", "glm4_moe_lite", "kimi_k2"), KEYS, OUTER, LAYER, defaults=SIGMOID),
+    Family("glm4moe", ("glm4_moe",), GLM, OUTER, GLM_LAYER, defaults=SIGMOID),
+)

@@ -12,7 +12,7 @@ WIDTH = "hidden_size d_model dim"
 OUTER: Names = {"embeddings": "token_embd", "embedding": "token_embd", "norm_f": "output_norm", "lm_head": "output"}
 
 
-def decay(x: np.ndarray) -> np.ndarray:
+def decay(x: np.ndarray, c: Config) -> np.ndarray:
     """-exp(A_log)."""
     return -np.exp(x.astype(np.float64)).astype(np.float32)   # rounded once, on every machine the same
 

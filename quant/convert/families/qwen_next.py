@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgerun.errors import Unsupported
 from quant.convert import rope
 from quant.convert.config import Config
 from quant.convert.families.mamba import decay
@@ -30,6 +31,14 @@ def rows_of(first: int, stop: int) -> Move:
     return move
 
 
+def interval(c: Config) -> int:
+    """Which layers attend: every so many. Unsupported for any other order."""
+    given = c.count("full_attention_interval", 0) or next((i + 1 for i, net in enumerate(recurrent(c)) if not net), 4)
+    if recurrent(c) != [(i + 1) % given != 0 for i in range(c.layers)]:
+        raise Unsupported(f"config.json: layer_types is not one full_attention layer in {given}, which no key of the file can say")
+    return given
+
+
 def recurrent(c: Config) -> list[bool]:
     """Which layers are delta nets."""
     if c.get("layer_types"):
@@ -44,7 +53,7 @@ KEYS: Keys = {
     "ssm.group_count": KEY_HEADS,
     "ssm.time_step_rank": VALUE_HEADS,
     "ssm.inner_size": lambda c: c.count(VALUE) * c.count(VALUE_HEADS),
-    "full_attention_interval": lambda c: c.count("full_attention_interval", 4),
+    "full_attention_interval": interval,
     "rope.dimension_count": lambda c: rope.turned(c, 0.25),
 }
 EXPERTS: Keys = {"expert_feed_forward_length": "moe_intermediate_size", "expert_shared_feed_forward_length": "shared_expert_intermediate_size"}
