@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgerun.text.bpe import _ALPHABET
+from edgerun.text.bpe import ALPHABET
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 MERGES = (
@@ -16,7 +16,7 @@ MERGES = (
 def bpe(pairs: tuple[str, ...] = MERGES, specials: dict[str, int] | None = None, **more: Any) -> dict[str, Any]:
     """Byte-level BPE: the 256 bytes, what the pairs to merge make, the special tokens by text and type. more: `tokenizer.ggml.*`."""
     specials = {"<|end|>": CONTROL, "<|start|>": USER_DEFINED} if specials is None else specials
-    tokens = [*_ALPHABET, *dict.fromkeys(merge.replace(" ", "") for merge in pairs), *specials]
+    tokens = [*ALPHABET, *dict.fromkeys(merge.replace(" ", "") for merge in pairs), *specials]
     types = [NORMAL] * (len(tokens) - len(specials)) + list(specials.values())
     fields = {"model": "gpt2", "pre": "gpt-2", "tokens": tokens, "token_type": types, "merges": list(pairs)}
     return {f"tokenizer.ggml.{key}": value for key, value in {**fields, **more}.items() if value is not None}
