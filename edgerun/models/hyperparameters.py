@@ -121,12 +121,7 @@ class Hyperparameters:
     def flags(self, key: str) -> tuple[bool, ...] | None:
         """True or false for each layer, or None where the file does not say."""
         value = self.get(key)
-        if value is None:
-            return None
-        values = list(value) if isinstance(value, Sized) and isinstance(value, Iterable) else []
-        if len(values) != self.n_layer or not all(v in (False, True) for v in values):
-            raise self.wrong(key, value, f"true or false is needed for each of {self.n_layer} layers")
-        return tuple(map(bool, values))
+        return None if value is None else self._flags(key, value)
 
     def number(self, key: str, default: float | None = None, least: float = 0.0, most: float = math.inf) -> float:
         """A finite number from least to most."""
@@ -207,9 +202,7 @@ class Hyperparameters:
             return (False,) * self.n_layer
         pattern = self.get("attention.sliding_window_pattern")
         if _is_array(pattern):
-            if len(pattern) != self.n_layer:
-                raise self.wrong("attention.sliding_window_pattern", pattern, f"one entry for each of {self.n_layer} layers is needed")
-            return tuple(bool(slides) for slides in pattern)
+            return self._flags("attention.sliding_window_pattern", pattern)
         period = self.count("attention.sliding_window_pattern", period, least=0)
         return tuple(period == 0 or i % period < period - 1 for i in range(self.n_layer))
 
@@ -375,6 +368,13 @@ class Hyperparameters:
     def _trained(self) -> int:
         """The context before the rope was stretched."""
         return self.count("rope.scaling.original_context_length", self.context, most=MAX_CONTEXT)
+
+    def _flags(self, key: str, value: Any) -> tuple[bool, ...]:
+        """The items of an array as true or false for each layer."""
+        values = list(value) if _is_array(value) else []
+        if len(values) != self.n_layer or not all(_among(v, (False, True)) for v in values):
+            raise self.wrong(key, value, f"true or false is needed for each of {self.n_layer} layers")
+        return tuple(map(bool, values))
 
     def _same_in_all(self, key: str, default: int) -> int:
         """A whole number that the file may also state layer by layer, where it is the same in all."""
