@@ -103,7 +103,7 @@ def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int) -> np.
     mean = np.repeat(square.reshape(x.shape[0], -1, sub).mean(-1), sub, -1)
     if importance is None or not importance.any():
         return np.sqrt(mean) + np.abs(x)
-    return np.sqrt(mean + square) * np.maximum(importance, importance.max() * 1e-6).astype(np.float32)
+    return np.sqrt(mean + square) * np.maximum(importance / importance.max(), 1e-6).astype(np.float32)
 
 
 def inverse(x: np.ndarray) -> np.ndarray:

@@ -121,6 +121,13 @@ def test_importance_is_obeyed(fmt: Format) -> None:
 
 
 @every_coded
+def test_only_ratios_of_importance_matter(fmt: Format) -> None:
+    x, importance = weights(8, 256), np.random.default_rng(1).lognormal(0, 1.5, 256).astype(np.float32)
+    for scale in (2.0**-100, 2.0**100):
+        assert np.array_equal(fmt.quantize(x, importance * np.float32(scale)), fmt.quantize(x, importance))
+
+
+@every_coded
 @pytest.mark.parametrize("scale", [1e-30, 1e-7, 1e-4, 1.0, 100.0, 60000.0])
 def test_constants_ramps_and_zeros(fmt: Format, scale: float) -> None:
     ramp, least = np.linspace(-1, 1, 256), 1e-3 if fmt.name == "NVFP4" else 1e-6
