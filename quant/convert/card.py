@@ -19,6 +19,7 @@ Card = dict[str, str | list[str]]
 _MOST_LINES, _MOST_ITEMS, _LONGEST = 2000, 1000, 10_000   # of the card, of a list, characters of a value
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*):[ \t]*(.*)")
 _ITEM = re.compile(r"[ \t]*-[ \t]+(.*)")
+_QUOTED = re.compile(r"""(['"])((?:(?!\1).)*)\1\s*(?:\s#.*)?""")
 _HUB = re.compile(r"https?://huggingface\.co/(?:datasets/)?([^/\s]+/[^/\s]+)/?")
 _HASH = re.compile(r"[0-9a-f]{40}")   # the folder of a revision in the hub's cache
 # Keys of generation_config.json, in GGUF `general.sampling.*`.
@@ -137,8 +138,8 @@ def _front(documents: Documents) -> Card:
 def _scalar(text: str) -> str:
     """A plain or quoted value; nothing for what YAML would make something else of."""
     text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
+    if quoted := _QUOTED.fullmatch(text):
+        text = quoted[2]
     elif text[:1] in ("{", "[", "|", ">", "&", "*", "!"):
         return ""
     else:

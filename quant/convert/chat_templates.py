@@ -44,8 +44,8 @@ def _from_values(values: Any) -> dict[str, str]:
         return {}
     if isinstance(values, str):
         return {"default": values}
-    if isinstance(values, list) and all(isinstance(each, dict) for each in values):
-        values = {each.get("name"): each.get("template") for each in values}
+    if isinstance(values, list) and all(isinstance(each, dict) and isinstance(each.get("name"), str) for each in values):
+        values = {each["name"]: each.get("template") for each in values}
     if not isinstance(values, dict) or not all(isinstance(each, str) for each in (*values, *values.values())):
         raise TemplateError("the checkpoint's chat_template is neither text nor a list of names and templates")
     return {_plain(name): template for name, template in values.items()}
