@@ -59,7 +59,7 @@ def test_any_part_replaced(data: st.DataObject) -> None:
         node = files
         for key in path[:-1]:
             node = node[key]
-        node[path[-1]] = data.draw(ANYTHING)
+        node[path[-1]] = copy.deepcopy(data.draw(ANYTHING))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, value in files.items():
