@@ -24,14 +24,18 @@ Outtype = Annotated[
     Literal["f32", "f16", "bf16", "q8_0", "auto"],
     typer.Option("--outtype", help="Type of the matrices; auto: the 16-bit type that the checkpoint has, else f16. Vectors and norms stay F32."),
 ]
+Pre = Annotated[
+    str | None,
+    typer.Option("--pre", metavar="NAME", show_default=False, help="How text is cut into words, by llama.cpp's name, where tokenizer.json's way is not recognised."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
 Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", show_default=False, help="How --dry-run shows the plan.")]
 
 
 def command(
-    source: Source, out: Out = None, outtype: Outtype = "auto", dry_run: DryRun = False, force: Force = False, threads: o.Threads = None,
-    output: Output = "text", quiet: o.Quiet = False,
+    source: Source, out: Out = None, outtype: Outtype = "auto", pre: Pre = None, dry_run: DryRun = False, force: Force = False,
+    threads: o.Threads = None, output: Output = "text", quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Make a model file of a checkpoint.
 
@@ -43,7 +47,7 @@ def command(
     from quant.convert import Checkpoint, Plan, convert, token_rows, vocabulary
 
     with Checkpoint(source) as checkpoint:
-        plan = Plan.of(checkpoint, outtype, vocabulary(source, token_rows(checkpoint)))
+        plan = Plan.of(checkpoint, outtype, vocabulary(source, token_rows(checkpoint), pre=pre))
         if not quiet:
             _tell(plan)
         if dry_run:

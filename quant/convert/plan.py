@@ -15,6 +15,7 @@ from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from edgerun.gguf.types import TENSOR_TYPES
 from quant.convert import keys
+from quant.convert.card import card
 from quant.convert.checkpoint import Checkpoint, Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.family import Family, To, family_of
@@ -83,10 +84,12 @@ class Plan:
         general: list[Key] = [
             ("general.architecture", family.architecture, None),
             ("general.type", "model", None),
-            ("general.name", name or checkpoint.folder.resolve().name or "model", None),
+            ("general.name", "model", None),
             ("general.size_label", size_label(rows), None),
-            *sampling(checkpoint),
+            *card(checkpoint.folder, sum(math.prod(row.shape) for row in rows)),
         ]
+        if name:
+            general.append(("general.name", name, None))
         own = [*keys.of(family.architecture, family.keys, config), *_scalars(checkpoint, family, config)]
         last: list[Key] = [("general.file_type", file_type, "u32"), ("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
         return cls(family, config, outtype, tuple({key[0]: key for key in [*general, *own, *vocabulary, *last]}.values()), tuple(rows), tuple(left_out))
@@ -190,18 +193,6 @@ def pooling(checkpoint: Checkpoint) -> int | None:
     settings = checkpoint.json("1_Pooling/config.json") or {}
     modes = {"pooling_mode_mean_tokens": 1, "pooling_mode_cls_token": 2, "pooling_mode_lasttoken": 3}
     return next((number for mode, number in modes.items() if settings.get(mode) is True), None)
-
-
-_SAMPLING = {"temperature": ("temp", float), "top_k": ("top_k", int), "top_p": ("top_p", float), "min_p": ("min_p", float), "repetition_penalty": ("penalty_repeat", float)}
-
-
-def sampling(checkpoint: Checkpoint) -> Iterator[Key]:
-    """The sampling that generation_config.json advises."""
-    advised = checkpoint.json("generation_config.json") or {}
-    for name, (key, kind) in _SAMPLING.items():
-        value = advised.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1 << 31:
-            yield f"general.sampling.{key}", kind(value), "f32" if kind is float else "i32"
 
 
 def size_label(rows: Sequence[Row]) -> str:
