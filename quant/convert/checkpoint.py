@@ -66,7 +66,11 @@ class Stored:
 
 def as_floats(x: np.ndarray, dtype: str) -> np.ndarray:
     """float32 of numbers as they are stored in `dtype`."""
-    return (x.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else x.astype(np.float32)
+    if dtype != "BF16":
+        return x.astype(np.float32)
+    bits = x.astype(np.uint32)
+    bits <<= 16
+    return bits.view(np.float32)
 
 
 class Checkpoint:

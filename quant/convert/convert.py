@@ -19,7 +19,7 @@ from quant.convert.checkpoint import Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.plan import Plan, Progress, Row, moved
 
-_SLICE = 1 << 22   # weights that one thread takes at a time
+_SLICE = 1 << 20   # weights that one thread takes at a time
 
 
 def convert(plan: Plan, out: Path, *, threads: int = 1, progress: Progress = lambda done, of: None) -> None:
@@ -104,9 +104,12 @@ def _encoded(x: np.ndarray, dtype: str, row: Row) -> memoryview:
         return x.view(np.uint8).reshape(-1).data
     values = as_floats(x, dtype)
     try:
-        encoded = by_name(row.type).quantize(values)
+        if row.type == "F16":
+            with np.errstate(over="raise"):
+                return values.astype("<f2").reshape(-1).view(np.uint8).data
+        return by_name(row.type).quantize(values).reshape(-1).data
+    except FloatingPointError:
+        beyond = f"has a weight of {np.abs(values).max():.3g}, beyond the 65504 of F16; use --outtype bf16 or f32"
+        raise ModelError(f"tensor {shown(row.name)} {beyond}") from None
     except ModelError as error:
         raise ModelError(f"tensor {shown(row.name)}: {error}") from None
-    if row.type == "F16" and (np.isinf(encoded.view("<f2")) & np.isfinite(values)).any():
-        raise ModelError(f"tensor {shown(row.name)} has a weight of {np.abs(values).max():.3g}, beyond the 65504 of F16; use --outtype bf16 or f32")
-    return encoded.reshape(-1).data
