@@ -44,10 +44,11 @@ def command(
     """
 
     from edgerun import machine
-    from quant.convert import Checkpoint, Plan, convert, token_rows, vocabulary
+    from quant.convert import Checkpoint, Plan, card, convert, token_rows, vocabulary
 
     with Checkpoint(source) as checkpoint:
-        plan = Plan.of(checkpoint, outtype, vocabulary(source, token_rows(checkpoint), pre=pre))
+        entries = [*card(source, checkpoint.weights), *vocabulary(source, token_rows(checkpoint), pre=pre)]
+        plan = Plan.of(checkpoint, outtype, entries)
         if not quiet:
             _tell(plan)
         if dry_run:

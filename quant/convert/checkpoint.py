@@ -107,6 +107,11 @@ class Checkpoint:
                 raise ModelError(f"{file.name}: has {file.size} bytes, more than the {_MAX_JSON} that are read")
             return _object(file.read(0, file.size), file.name)
 
+    @property
+    def weights(self) -> int:
+        """How many numbers its tensors hold."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
     def close(self) -> None:
         """Close its files."""
         self._open.close()

@@ -15,7 +15,6 @@ from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from edgerun.gguf.types import TENSOR_TYPES
 from quant.convert import keys
-from quant.convert.card import card
 from quant.convert.checkpoint import Checkpoint, Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.family import Family, To, family_of
@@ -72,11 +71,11 @@ class Plan:
         return sum(row.nbytes for row in self.rows)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, outtype: str = "auto", vocabulary: Sequence[Key] = (), name: str | None = None) -> Plan:
-        """The plan for a checkpoint. ModelError, or Unsupported, for one that cannot be converted as a whole."""
+    def of(cls, checkpoint: Checkpoint, outtype: str = "auto", entries: Sequence[Key] = ()) -> Plan:
+        """The plan for a checkpoint, with keys besides those of its family: what describes it, its vocabulary. ModelError, or Unsupported, for one that cannot be converted as a whole."""
         family = family_of(checkpoint.config)
         _refuse_quantized(checkpoint)
-        tokens = next((len(value) for key, value, _ in vocabulary if key == "tokenizer.ggml.tokens"), None)
+        tokens = next((len(value) for key, value, _ in entries if key == "tokenizer.ggml.tokens"), None)
         config = Config(checkpoint.config, family.defaults, tokens, pooling(checkpoint))
         outtype = _own_type(checkpoint) if outtype == "auto" else outtype
         main, file_type = OUTTYPES[outtype]
@@ -84,15 +83,12 @@ class Plan:
         general: list[Key] = [
             ("general.architecture", family.architecture, None),
             ("general.type", "model", None),
-            ("general.name", "model", None),
+            ("general.name", checkpoint.folder.resolve().name or "model", None),
             ("general.size_label", size_label(rows), None),
-            *card(checkpoint.folder, sum(math.prod(row.shape) for row in rows)),
         ]
-        if name:
-            general.append(("general.name", name, None))
         own = [*keys.of(family.architecture, family.keys, config), *_scalars(checkpoint, family, config)]
         last: list[Key] = [("general.file_type", file_type, "u32"), ("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
-        return cls(family, config, outtype, tuple({key[0]: key for key in [*general, *own, *vocabulary, *last]}.values()), tuple(rows), tuple(left_out))
+        return cls(family, config, outtype, tuple({key[0]: key for key in [*general, *own, *entries, *last]}.values()), tuple(rows), tuple(left_out))
 
 
 def _refuse_quantized(checkpoint: Checkpoint) -> None:

@@ -90,14 +90,14 @@ def bf16(x: np.ndarray) -> np.ndarray:
 
 def test_names_numbers_and_metadata(tmp_path: Path) -> None:
     tensors = llama()
-    with converted(checkpoint(tmp_path), name="Tiny") as file:
+    with converted(checkpoint(tmp_path)) as file:
         assert np.array_equal(values(file, "blk.0.ffn_up.weight"), tensors["model.layers.0.mlp.up_proj.weight"])
         q = tensors["model.layers.0.self_attn.q_proj.weight"]
         assert np.array_equal(values(file, "blk.0.attn_q.weight"), q[[0, 2, 1, 3, 4, 6, 5, 7]])   # halves of each head by turns
         assert file.tensors["output.weight"].shape == (TOKENS, WIDTH)
         assert len(file.tensors) == len(tensors)
         wanted = {
-            "general.architecture": "llama", "general.name": "Tiny", "general.size_label": "1.2K", "general.file_type": 0, "llama.block_count": 1,
+            "general.architecture": "llama", "general.size_label": "1.2K", "general.file_type": 0, "llama.block_count": 1,
             "llama.context_length": 64, "llama.attention.head_count_kv": 1, "llama.rope.dimension_count": 4, "llama.vocab_size": TOKENS,
         }  # fmt: skip
         assert {key: file.metadata[key] for key in wanted} == wanted
@@ -167,11 +167,9 @@ def test_a_tied_output_and_buffers_are_left_out(tmp_path: Path) -> None:
     assert set(plan.left_out) == {"lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"}
 
 
-def test_sampling_and_vocabulary_are_kept(tmp_path: Path) -> None:
-    checkpoint(tmp_path)
-    (tmp_path / "generation_config.json").write_text('{"temperature": 0.7, "top_k": 20, "top_p": true, "min_p": NaN}')
-    with converted(tmp_path, vocabulary=[("tokenizer.ggml.model", "gpt2", None), ("tokenizer.ggml.tokens", ["a", "b"], "str")]) as file:
-        assert [file.metadata.get(f"general.sampling.{key}") for key in ("top_k", "top_p", "min_p")] == [20, None, None]
+def test_other_keys_are_kept(tmp_path: Path) -> None:
+    with converted(checkpoint(tmp_path), entries=[("general.name", "Tiny", "str"), ("tokenizer.ggml.tokens", ["a", "b"], "str")]) as file:
+        assert file.metadata["general.name"] == "Tiny"
         assert list(file.metadata["tokenizer.ggml.tokens"]) == ["a", "b"]
 
 
@@ -307,7 +305,7 @@ def test_no_room_and_no_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("case", CASES)
 def test_checkpoints_become_the_files_of_llama_cpp(case: str, tmp_path: Path) -> None:
     with Checkpoint(ORACLE / case / "hf") as source:
-        convert(Plan.of(source, "f32", name=case), tmp_path / "out.gguf")
+        convert(Plan.of(source, "f32", [("general.name", case, "str")]), tmp_path / "out.gguf")
     with open_gguf(tmp_path / "out.gguf") as mine, open_gguf(ORACLE / case / "model.gguf") as theirs:
         own = {key: mine.metadata[key] for key in mine.metadata}
         assert own | {key: theirs.metadata[key] for key in theirs.metadata if not key.startswith("tokenizer.")} == own
