@@ -64,8 +64,8 @@ def _pieces(row: Row, config: Config, pool: ThreadPoolExecutor, threads: int) ->
     """The tensor's bytes, in order; encoded by all threads, a few slices ahead of the disk."""
     waiting: deque[Future[memoryview]] = deque()
     for dtype, x in _arrays(row, config):
-        rows = x.reshape(-1, row.shape[-1])
-        step = max(1, _SLICE // row.shape[-1])
+        rows = x.reshape(-1, x.shape[-1])
+        step = max(1, _SLICE // x.shape[-1])
         for start in range(0, len(rows), step):
             waiting.append(pool.submit(_encoded, rows[start : start + step], dtype, row))
             if len(waiting) > 2 * threads:

@@ -18,9 +18,11 @@ from quant.convert import keys
 from quant.convert.checkpoint import Checkpoint, Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.family import Family, To, family_of
+from quant.convert.mxfp4 import joined
 
 # What the file is called, and the number llama.cpp gives it (llama.h, enum llama_ftype).
 OUTTYPES = {"f32": ("F32", 0), "f16": ("F16", 1), "bf16": ("BF16", 32), "q8_0": ("Q8_0", 7)}
+_MXFP4 = 38   # of a file whose experts are MXFP4, whatever else is
 _QUANTIZATION_VERSION = 2   # of the block formats (GGML_QNT_VERSION)
 # Matrices that llama.cpp computes with in float32 only (conversion/base.py, prepare_tensors).
 _ALWAYS_F32 = re.compile(
@@ -80,6 +82,7 @@ class Plan:
         outtype = _own_type(checkpoint) if outtype == "auto" else outtype
         main, file_type = OUTTYPES[outtype]
         rows, left_out = _rows(checkpoint, family, config, main)
+        file_type = _MXFP4 if any(row.type == "MXFP4" for row in rows) else file_type
         general: list[Key] = [
             ("general.architecture", family.architecture, None),
             ("general.type", "model", None),
@@ -95,6 +98,8 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
     quantization = checkpoint.config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+        if method == "mxfp4":   # which GGUF can hold as it is
+            return
         raise Unsupported(f"{checkpoint.name}: its weights are quantized already ({shown(str(method))}); convert the original in BF16 or F16 instead")
 
 
@@ -107,7 +112,7 @@ def _own_type(checkpoint: Checkpoint) -> str:
 def _rows(checkpoint: Checkpoint, family: Family, config: Config, main: str) -> tuple[list[Row], list[str]]:
     parts: dict[str, list[tuple[int | None, Stored, To]]] = {}
     left_out = []
-    for name, stored in checkpoint.tensors.items():
+    for name, stored in joined(checkpoint.tensors).items():
         made = [] if _tied(name, config) else family.targets(name, config)
         if not made:
             left_out.append(name)
@@ -148,6 +153,7 @@ def _row(name: str, pieces: list[tuple[int | None, Stored, To]], config: Config,
     if not 1 <= len(shape) <= 4 or 0 in shape:
         raise ModelError(f"{shown(name)} cannot have the shape {list(shape)}")
     kind = "F32" if len(shape) == 1 or not name.endswith(".weight") or _ALWAYS_F32.search(name) else main
+    kind = "MXFP4" if pieces[0][1].dtype == "MXFP4" else kind
     fallback = None
     if shape[-1] % by_name(kind).block:
         kind, fallback = "F16", kind

@@ -29,7 +29,7 @@ CONFIG = {
     "num_attention_heads": HEADS, "num_key_value_heads": KV, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "vocab_size": TOKENS,
     "rope_theta": 10000.0, "tie_word_embeddings": False,
 }  # fmt: skip
-NAMES = {np.dtype("<f4"): "F32", np.dtype("<f2"): "F16", np.dtype("<u2"): "BF16", np.dtype("<i8"): "I64", np.dtype("<f8"): "F64"}
+NAMES = {np.dtype("<f4"): "F32", np.dtype("<f2"): "F16", np.dtype("<u2"): "BF16", np.dtype("<i8"): "I64", np.dtype("<f8"): "F64", np.dtype("u1"): "U8"}
 MIXTRAL = {"model_type": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2}
 
 
@@ -149,6 +149,23 @@ def test_experts_in_several_files_become_one_stack(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": places}))
     with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors is missing, of the files in model\.safetensors\.index\.json"):
         Checkpoint(tmp_path)
+
+
+def test_experts_in_mxfp4_keep_their_numbers(tmp_path: Path) -> None:
+    draw = np.random.Generator(np.random.Philox(key=2))
+    blocks, scales = draw.integers(0, 256, (2, 6, 2, 16), np.uint8), draw.integers(120, 130, (2, 6, 2), np.uint8)
+    name = "model.layers.0.mlp.experts.gate_up_proj"
+    config = {"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}, "sliding_window": 16}
+    with converted(checkpoint(tmp_path, {f"{name}_blocks": blocks, f"{name}_scales": scales}, **config), "bf16") as file:
+        both = [values(file, f"blk.0.ffn_{half}_exps.weight") for half in ("gate", "up")]
+        assert file.tensors["blk.0.ffn_up_exps.weight"].type_name == "MXFP4"
+        assert file.metadata["general.file_type"] == 38
+    codes = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+    wanted = np.stack([codes[blocks & 15], codes[blocks >> 4]], -1).reshape(2, 6, 2, 32) * np.exp2(scales[..., None].astype(np.float32) - 127)
+    assert np.array_equal(both[0], wanted.reshape(2, 6, 64)[:, ::2])
+    assert np.array_equal(both[1], wanted.reshape(2, 6, 64)[:, 1::2])
+    with pytest.raises(Unsupported, match=r"gate_up_proj_(blocks|scales) is"), Checkpoint(checkpoint(tmp_path, {f"{name}_blocks": blocks[:1], f"{name}_scales": scales}, **config)) as source:
+        Plan.of(source)
 
 
 @pytest.mark.parametrize("place", ["../model.safetensors", "/etc/passwd", "a/b.safetensors", "..\\m.safetensors", "model.bin", "", "\x1b[2J.safetensors"])
