@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from quant.convert.config import Config, labels
 from quant.convert.family import Family, Keys, Names, To
 from quant.convert.keys import STANDARD
@@ -15,7 +17,20 @@ def offset(c: Config) -> int:
 def context(c: Config) -> int:
     """Positions of Nomic's models: those they were trained on."""
     given = c.count("max_position_embeddings n_positions")
-    return min(given, c.count("max_trained_positions", 2048)) if c.get("n_positions") else given
+    if not c.get("n_positions"):
+        return given
+    return min(given, 512 if mixed(c) else c.count("max_trained_positions", 2048))
+
+
+def mixed(c: Config) -> bool:
+    """Whether some layers have experts."""
+    return c.count("moe_every_n_layers", 0) > 0
+
+
+def stacked(x: np.ndarray, c: Config) -> np.ndarray:
+    """The rows of all experts, one behind the other, as a stack."""
+    experts = c.count("num_experts num_local_experts")
+    return x.reshape(experts, x.shape[0] // experts, x.shape[1])
 
 
 ROBERTA, BERT = ("roberta", "xlm-roberta", "camembert"), ("bert",)
@@ -51,6 +66,15 @@ NOMIC: Names = {
     "mlp.fc2": "ffn_down",
     "norm2": "layer_output_norm",
 }
+NOMIC_KEYS: Keys = KEYS | {"context_length": context}
+MIXED_KEYS: Keys = {"moe_every_n_layers": "moe_every_n_layers", "expert_used_count": "moe_top_k"}
+MIXED: Names = {
+    "mlp.fc1": "ffn_up",
+    "mlp.router.layer": "ffn_gate_inp",
+    "mlp.experts.mlp.w1": To("ffn_up_exps.weight", stacked),
+    "mlp.experts.mlp.w2": To("ffn_down_exps.weight", lambda x, c: stacked(x, c).swapaxes(1, 2)),
+    "mlp.experts": None,   # their common bias, which its own code leaves out too
+}
 AFTER_POOLER: Names = {"pooler.dense": "cls", "classifier": "cls.output"}
 OF_ROBERTA: Names = {"classifier.dense": "cls", "classifier.out_proj": "cls.output"}
 
@@ -62,5 +86,6 @@ FAMILIES = (
         "bert", ROBERTA, CUT_KEYS | LABELS, CUT | OF_ROBERTA, LAYER, "encoder.layer",
         classes=("RobertaForSequenceClassification", "XLMRobertaForSequenceClassification", "CamembertForSequenceClassification"),
     ),
-    Family("nomic-bert", ("nomic_bert",), KEYS | {"context_length": context}, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC, "encoder.layers"),
+    Family("nomic-bert", ("nomic_bert",), NOMIC_KEYS, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC, "encoder.layers"),
+    Family("nomic-bert-moe", ("nomic_bert",), NOMIC_KEYS | MIXED_KEYS, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC | MIXED, "encoder.layers", when=mixed),
 )  # fmt: skip

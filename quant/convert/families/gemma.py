@@ -123,6 +123,18 @@ OF_4: Keys = {
     "attention.value_length_swa": "head_dim",
     "rope.dimension_count": lambda c: of_global(c, "head_dim"),
     "rope.dimension_count_swa": "head_dim",
+    "expert_feed_forward_length": "expert_intermediate_size moe_intermediate_size",
+}
+EXPERTS: Names = {
+    "layer_scalar": "layer_output_scale.weight",
+    "router.proj": "ffn_gate_inp",
+    "router.scale": "ffn_gate_inp.scale",
+    "router.per_expert_scale": "ffn_down_exps.scale",
+    "experts.gate_up_proj": "ffn_gate_up_exps.weight",
+    "experts.down_proj": "ffn_down_exps.weight",
+    "pre_feedforward_layernorm_2": "pre_ffw_norm_2",
+    "post_feedforward_layernorm_1": "post_ffw_norm_1",
+    "post_feedforward_layernorm_2": "post_ffw_norm_2",
 }
 
 FAMILIES = (
@@ -138,8 +150,5 @@ FAMILIES = (
         },
     ),
     Family("gemma3n", ("gemma3n", "gemma3n_text"), OF_3N, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, **ALTUP}),
-    Family(
-        "gemma4", ("gemma4", "gemma4_text"), OF_4, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, "layer_scalar": "layer_output_scale.weight"},
-        made=proportional,
-    ),
+    Family("gemma4", ("gemma4", "gemma4_text"), OF_4, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, **EXPERTS}, made=proportional),
 )  # fmt: skip
