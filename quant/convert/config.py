@@ -5,13 +5,13 @@ Knows the forms that configurations come in, and no family.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from edgerun.errors import ModelError
 from edgerun.gguf.file import shown
 
+LARGEST = 3.4e38   # of float32, which every number becomes
 _MAX_COUNT = 1 << 31
 
 
@@ -41,7 +41,7 @@ class Config:
     def number(self, names: str, default: float | None = None) -> float:
         """A finite number."""
         value = self._or(names, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
             raise self._wrong(names, value, "a number")
         return float(value)
 

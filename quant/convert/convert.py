@@ -17,6 +17,7 @@ from edgerun.gguf.file import shown
 from edgerun.gguf.writer import GGUFWriter
 from quant.convert.checkpoint import Stored, as_floats
 from quant.convert.config import Config
+from quant.convert.family import Move
 from quant.convert.plan import Plan, Progress, Row, moved
 
 _SLICE = 1 << 20   # weights that one thread takes at a time
@@ -85,10 +86,20 @@ def _arrays(row: Row, config: Config) -> Iterator[tuple[str, np.ndarray]]:
             yield from ((stored.dtype, np.ascontiguousarray(moved(stored.read(i, i + 1)[0], stored, row.to, config))) for i in range(stored.shape[0]))
         else:
             x = moved(stored.read(), stored, row.to, config)
-            values = x if row.to.value is None else row.to.value(as_floats(x, stored.dtype), config)
-            yield stored.dtype if row.to.value is None else "F32", np.ascontiguousarray(values)
+            yield (stored.dtype, np.ascontiguousarray(x)) if row.to.value is None else ("F32", _computed(x, row.to.value, stored, config))
     if row.to.rows is not None:
         yield from (("F32", np.zeros((1, row.shape[-1]), np.float32)) for _ in range(row.shape[0] - row.sources[0].shape[0]))
+
+
+def _computed(x: np.ndarray, value: Move, stored: Stored, config: Config) -> np.ndarray:
+    """Other numbers in the places of `x`, float32. ModelError when their count does not fit config.json."""
+    try:
+        result = value(as_floats(x, stored.dtype), config)
+    except ValueError:
+        result = None
+    if result is None or result.shape != x.shape:
+        raise ModelError(f"tensor {shown(stored.name)} has the shape {list(stored.shape)}, which does not fit the widths in config.json")
+    return np.ascontiguousarray(result, np.float32)
 
 
 def _slices(stored: Stored) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 from edgerun.errors import ModelError, Unsupported
 from edgerun.gguf.file import shown
 from quant.convert import rope
-from quant.convert.config import Config
+from quant.convert.config import LARGEST, Config
 from quant.convert.family import Keys
 
 _F32 = frozenset({
@@ -32,7 +32,7 @@ _GATING = {"softmax": 1, "sigmoid": 2}
 def gating(c: Config) -> int | None:
     """How experts are scored, by GGUF's number."""
     name = c.get("score_function scoring_func score_func moe_router_activation moe_router_activation_func")
-    if name is not None and name not in _GATING:
+    if name is not None and (not isinstance(name, str) or name not in _GATING):
         raise Unsupported(f"config.json: experts scored by {shown(str(name))!a} are not supported; softmax and sigmoid are")
     return _GATING[name] if name is not None else None
 
@@ -67,7 +67,7 @@ def _typed(key: str, value: Any) -> tuple[Any, str]:
     """The value and its GGUF type, of the items for a list."""
     kind = "f32" if key in _F32 else "str" if key in _STR else "bool" if key in _BOOL else "u32"
     fits = {
-        "f32": lambda v: isinstance(v, int | float) and not isinstance(v, bool) and not math.isnan(v),
+        "f32": lambda v: isinstance(v, int | float) and not isinstance(v, bool) and (abs(v) <= LARGEST or v == -math.inf),
         "str": lambda v: isinstance(v, str),
         "bool": lambda v: isinstance(v, bool),
         "u32": lambda v: type(v) is int and 0 <= v < 1 << 32,

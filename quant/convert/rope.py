@@ -31,9 +31,9 @@ def kind(c: Config) -> str:
     name = parameters(c).get("rope_type type") or "default"
     if name == "dynamic" and parameters(c).get("alpha") is not None:   # Hunyuan's, which only changes the base
         return "default"
-    if name not in _NAMES and name not in _TENSORS_ONLY:
+    if not isinstance(name, str) or name not in (*_NAMES, *_TENSORS_ONLY):
         raise Unsupported(f"config.json: rope scaling of type {shown(str(name))!a} is not supported")
-    return str(name)
+    return name
 
 
 def scaling_type(c: Config) -> str | None:
