@@ -32,7 +32,7 @@ def byte_level(documents: Documents, tokenizer: dict[str, Any], vocab: Any, merg
 
 
 def _pre(documents: Documents, tokenizer: dict[str, Any], texts: list[str], merges: list[str]) -> str:
-    model_type = str(documents.json("config.json").get("model_type"))
+    model_type = next(filter(named, documents.model_types), "")
     if not tokenizer:
         name = named(model_type)
         if name is None:

@@ -50,6 +50,14 @@ class Documents:
             self._known[name] = self._object(name)
         return self._known[name]
 
+    @property
+    def model_types(self) -> list[str]:
+        """What config.json calls the model, and then the text model within it."""
+        config = self.json("config.json")
+        nested = config.get("text_config")
+        values = (config.get("model_type"), nested.get("model_type") if isinstance(nested, dict) else None)
+        return [value for value in values if isinstance(value, str)]
+
     def _object(self, name: str) -> dict[str, Any]:
         text = self.text(name)
         try:

@@ -36,7 +36,7 @@ def characters(documents: Documents, tokenizer: dict[str, Any], model: dict[str,
     """BPE on characters with a token for each byte, as SentencePiece's models become in a tokenizer.json."""
     if not model.get("byte_fallback"):
         raise TokenizerError("tokenizer.json: BPE on characters without byte_fallback cannot be expressed in a GGUF")
-    gemma4 = str(documents.json("config.json").get("model_type")).startswith("gemma4")
+    gemma4 = any(each.startswith("gemma4") for each in documents.model_types)
     merges, tokens = checked(model.get("merges")), Tokens(count)
     ranks: dict[str, float] = {}
     for rank, merge in enumerate(merges):

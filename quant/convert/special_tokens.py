@@ -72,9 +72,10 @@ class SpecialTokens:
                 value = value[0] if isinstance(value, list) and value else value
                 if type(value) is int and 0 <= value < count:
                     self.ids.setdefault(purpose, value)
-        for purpose, text in _OF_TYPE.get(str(model.get("model_type")), {}).items():
-            if text in ids:
-                self.ids.setdefault(purpose, ids[text])
+        for each in documents.model_types:
+            for purpose, text in _OF_TYPE.get(each, {}).items():
+                if text in ids:
+                    self.ids.setdefault(purpose, ids[text])
         self._end(documents.json("generation_config.json").get("eos_token_id"), {ids[text] for text in EOG if text in ids}, count)
 
     def entries(self) -> Iterator[tuple[str, Any, str | None]]:
