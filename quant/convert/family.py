@@ -59,7 +59,7 @@ class Family:
     keys: GGUF's without the architecture; nothing is written for None. outer, layer: names around the layers and within one, without
     .weight and .bias; `*` for the number of an expert or its like. block: what comes before the layer's number. defaults: what the
     checkpoint's own code takes for what config.json lacks. scalars: keys, in full, of numbers that each layer has as a tensor, with its
-    name. made: tensors that are computed from config.json.
+    name. made: tensors that are computed from config.json. activations: how the names begin of those that the architecture computes.
     """
 
     architecture: str
@@ -73,6 +73,7 @@ class Family:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     scalars: Mapping[str, str] = field(default_factory=dict)
     made: Made = rope.tensors
+    activations: tuple[str, ...] = ("silu", "swish", "swiglu")
 
     def blocks(self, config: Config) -> int:
         """How many layers the file has; further ones of the checkpoint are left out."""

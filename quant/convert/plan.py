@@ -79,6 +79,7 @@ class Plan:
         _refuse_quantized(checkpoint)
         tokens = next((len(value) for key, value, _ in entries if key == "tokenizer.ggml.tokens"), None)
         config = Config(checkpoint.config, family.defaults, tokens, pooling(checkpoint))
+        _refuse_activation(family, config)
         outtype = _own_type(checkpoint) if outtype == "auto" else outtype
         main, file_type = OUTTYPES[outtype]
         rows, left_out = _rows(checkpoint, family, config, main)
@@ -101,6 +102,13 @@ def _refuse_quantized(checkpoint: Checkpoint) -> None:
         if method == "mxfp4":   # which GGUF can hold as it is
             return
         raise Unsupported(f"{checkpoint.name}: its weights are quantized already ({shown(str(method))}); convert the original in BF16 or F16 instead")
+
+
+def _refuse_activation(family: Family, config: Config) -> None:
+    """No key of the file says which activation it is: it has to be the one that goes with the architecture."""
+    name = config.get("hidden_activation hidden_act activation_function activation")
+    if name is not None and not (isinstance(name, str) and name.startswith(family.activations)):
+        raise Unsupported(f"config.json: the activation {shown(str(name))!a} is not one that {family.architecture} has, which is {' or '.join(family.activations)}")
 
 
 def _own_type(checkpoint: Checkpoint) -> str:

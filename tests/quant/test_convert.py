@@ -273,6 +273,8 @@ def without(name: str) -> dict[str, np.ndarray]:
         ({"rope_scaling": {"rope_type": "linear", "factor": 10**400}}, None, "factor is 1000.*, not a number"),
         ({"rms_norm_eps": 1e39}, None, "which is not of type f32"),
         ({"scoring_func": {}}, None, "experts scored by '{}' are not supported"),
+        ({"hidden_act": "gelu"}, None, "the activation 'gelu' is not one that llama has, which is silu or swish"),
+        ({"hidden_act": 3}, None, "the activation '3' is not one"),
         ({"rope_scaling": 5}, None, "rope_scaling is 5, not an object"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 0}}, None, "not finite"),
         (MIXTRAL, without("1.w2"), "has parts that are missing or there twice"),

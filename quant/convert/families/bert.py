@@ -79,13 +79,13 @@ AFTER_POOLER: Names = {"pooler.dense": "cls", "classifier": "cls.output"}
 OF_ROBERTA: Names = {"classifier.dense": "cls", "classifier.out_proj": "cls.output"}
 
 FAMILIES = (
-    Family("bert", BERT, KEYS, OUTER, LAYER, "encoder.layer"),
-    Family("bert", BERT, KEYS | LABELS, OUTER | AFTER_POOLER, LAYER, "encoder.layer", classes=("BertForSequenceClassification",)),
-    Family("bert", ROBERTA, CUT_KEYS, CUT, LAYER, "encoder.layer"),
+    Family("bert", BERT, KEYS, OUTER, LAYER, "encoder.layer", activations=("gelu",)),
+    Family("bert", BERT, KEYS | LABELS, OUTER | AFTER_POOLER, LAYER, "encoder.layer", activations=("gelu",), classes=("BertForSequenceClassification",)),
+    Family("bert", ROBERTA, CUT_KEYS, CUT, LAYER, "encoder.layer", activations=("gelu",)),
     Family(
-        "bert", ROBERTA, CUT_KEYS | LABELS, CUT | OF_ROBERTA, LAYER, "encoder.layer",
+        "bert", ROBERTA, CUT_KEYS | LABELS, CUT | OF_ROBERTA, LAYER, "encoder.layer", activations=("gelu",),
         classes=("RobertaForSequenceClassification", "XLMRobertaForSequenceClassification", "CamembertForSequenceClassification"),
     ),
     Family("nomic-bert", ("nomic_bert",), NOMIC_KEYS, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC, "encoder.layers"),
-    Family("nomic-bert-moe", ("nomic_bert",), NOMIC_KEYS | MIXED_KEYS, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC | MIXED, "encoder.layers", when=mixed),
+    Family("nomic-bert-moe", ("nomic_bert",), NOMIC_KEYS | MIXED_KEYS, {**OUTER, "emb_ln": "token_embd_norm"}, NOMIC | MIXED, "encoder.layers", when=mixed, activations=("gelu",)),
 )  # fmt: skip

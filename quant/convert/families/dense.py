@@ -120,5 +120,5 @@ FAMILIES = (
         "hunyuan-dense", ("hunyuan_v1_dense",), HUNYUAN, OUTER,
         {**NORMS, **ATTENTION, "self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm", **MLP},
     ),
-    Family("apertus", ("apertus",), STANDARD, OUTER, APERTUS, scalars=XIELU),
+    Family("apertus", ("apertus",), STANDARD, OUTER, APERTUS, scalars=XIELU, activations=("xielu",)),
 )  # fmt: skip

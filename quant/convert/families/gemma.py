@@ -16,6 +16,7 @@ from quant.convert.family import Family, Keys, Names, To
 from quant.convert.keys import STANDARD
 from quant.convert.names import ATTENTION, MLP, NORMS, OUTER, QK_NORMS, one_more, with_value
 
+GELU = ("gelu",)   # its approximation by tanh, whatever the name
 AROUND: Names = with_value({**OUTER, "lm_head": None}, one_more)
 SANDWICH: Names = {
     "input_layernorm": "attn_norm",
@@ -138,8 +139,8 @@ EXPERTS: Names = {
 }
 
 FAMILIES = (
-    Family("gemma", ("gemma",), {**STANDARD, **NO_BASE}, AROUND, with_value({**NORMS, **ATTENTION, **MLP}, one_more), defaults={"head_dim": 256}),
-    Family("gemma2", ("gemma2",), {**STANDARD, **NO_BASE, **CAPS}, AROUND, with_value({**SANDWICH, **ATTENTION, **MLP}, one_more), defaults={"head_dim": 256}),
+    Family("gemma", ("gemma",), {**STANDARD, **NO_BASE}, AROUND, with_value({**NORMS, **ATTENTION, **MLP}, one_more), defaults={"head_dim": 256}, activations=GELU),
+    Family("gemma2", ("gemma2",), {**STANDARD, **NO_BASE, **CAPS}, AROUND, with_value({**SANDWICH, **ATTENTION, **MLP}, one_more), defaults={"head_dim": 256}, activations=GELU),
     Family(
         "gemma3", ("gemma3", "gemma3_text"),
         {**STANDARD, "final_logit_softcapping": CAPS["final_logit_softcapping"], "attention.sliding_window": window},
@@ -148,7 +149,8 @@ FAMILIES = (
             "max_position_embeddings": 131072, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "rms_norm_eps": 1e-6,
             "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
         },
+        activations=GELU,
     ),
-    Family("gemma3n", ("gemma3n", "gemma3n_text"), OF_3N, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, **ALTUP}),
-    Family("gemma4", ("gemma4", "gemma4_text"), OF_4, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, **EXPERTS}, made=proportional),
+    Family("gemma3n", ("gemma3n", "gemma3n_text"), OF_3N, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, **ALTUP}, activations=GELU),
+    Family("gemma4", ("gemma4", "gemma4_text"), OF_4, OUTSIDE, {**SANDWICH, **ATTENTION, **QK_NORMS, **MLP, **IN_LAYER, **EXPERTS}, made=proportional, activations=GELU),
 )  # fmt: skip

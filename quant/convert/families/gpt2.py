@@ -12,6 +12,7 @@ from quant.convert.family import Family, Keys, Names, To
 from quant.convert.keys import STANDARD
 from quant.convert.moves import by_kind, transposed
 
+GELU = ("gelu",)
 WIDTH = "hidden_size n_embd n_embed d_model"
 AROUND: Names = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "norm_f": "output_norm", "lm_head": "output"}
 GPT2 = {"ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
@@ -48,8 +49,8 @@ PLAIN: Keys = {
 TURNED: Names = {name: To(to, transposed) if "c_" in name else to for name, to in GPT2.items()}
 
 FAMILIES = (
-    Family("gpt2", ("gpt2",), PLAIN, AROUND, TURNED, "h"),
-    Family("starcoder", ("gpt_bigcode",), PLAIN | {"attention.head_count_kv": lambda c: 1}, AROUND, {**GPT2}, "h"),
+    Family("gpt2", ("gpt2",), PLAIN, AROUND, TURNED, "h", activations=GELU),
+    Family("starcoder", ("gpt_bigcode",), PLAIN | {"attention.head_count_kv": lambda c: 1}, AROUND, {**GPT2}, "h", activations=GELU),
     Family(
         "mpt", ("mpt",),
         PLAIN | {
@@ -60,11 +61,11 @@ FAMILIES = (
             "attention.clamp_kqv": lambda c: c.section("attn_config").get("clip_qkv"),
             "attention.max_alibi_bias": lambda c: c.section("attn_config").number("alibi_bias_max", 8.0) if c.section("attn_config").flag("alibi", True) else 0.0,
         },
-        AROUND, MPT, "blocks",
+        AROUND, MPT, "blocks", activations=GELU,
     ),
     Family(
         "bloom", ("bloom",), PLAIN | {"context_length": lambda c: c.count("seq_length", 2048), "attention.head_count_kv": attrgetter("heads")},
-        {"word_embeddings": "token_embd", "word_embeddings_layernorm": "token_embd_norm", **AROUND}, MEGATRON, "h",
+        {"word_embeddings": "token_embd", "word_embeddings_layernorm": "token_embd_norm", **AROUND}, MEGATRON, "h", activations=GELU,
     ),
     Family(
         "falcon", ("falcon", "RefinedWeb", "RefinedWebModel"),
@@ -76,7 +77,7 @@ FAMILIES = (
         },
         {"word_embeddings": "token_embd", **AROUND},
         MEGATRON | {"self_attention.query_key_value": To("attn_qkv", by_kind(groups)), "ln_mlp": "attn_norm", "ln_attn": "attn_norm_2"}, "h",
-        defaults={"layer_norm_epsilon": 1e-5},
+        defaults={"layer_norm_epsilon": 1e-5}, activations=GELU,
     ),
     Family(
         "gptneox", ("gpt_neox",),
@@ -88,6 +89,6 @@ FAMILIES = (
             "attention.layer_norm_epsilon": "layer_norm_eps",
         },
         {"embed_in": "token_embd", "final_layer_norm": "output_norm", "embed_out": "output"},
-        {**{name.replace("self_attention", "attention"): to for name, to in MEGATRON.items()}},
+        {name.replace("self_attention", "attention"): to for name, to in MEGATRON.items()}, activations=GELU,
     ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ OWN_NORMS: Names = {"self_attn.q_layernorm.norms.*": "attn_q_norm", "self_attn.k
 FAMILIES = (
     Family(
         "phi2", ("phi",), {**UNUSUAL, "rope.dimension_count": lambda c: rope.turned(c, 0.5)}, {**OUTER, "final_layernorm": "output_norm"},
-        {"input_layernorm": "attn_norm", **ATTENTION, "self_attn.dense": "attn_output", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down"},
+        {"input_layernorm": "attn_norm", **ATTENTION, "self_attn.dense": "attn_output", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down"}, activations=("gelu",),
     ),
     Family(
         "stablelm", ("stablelm", "stablelm_epoch"),
@@ -22,7 +22,7 @@ FAMILIES = (
     ),
     Family(
         "starcoder2", ("starcoder2",), STANDARD, OUTER, {**NORMS, **ATTENTION, "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"},
-        defaults={"norm_epsilon": 1e-5, "tie_word_embeddings": True},
+        defaults={"norm_epsilon": 1e-5, "tie_word_embeddings": True}, activations=("gelu",),
     ),
     Family(
         "nemotron", ("nemotron",),
@@ -30,6 +30,6 @@ FAMILIES = (
             **STANDARD, "vocab_size": "vocab_size", "attention.layer_norm_rms_epsilon": lambda c: None, "attention.layer_norm_epsilon": "norm_eps",
             "rope.dimension_count": lambda c: rope.turned(c, 0.5), "rope.scaling.type": lambda c: rope.scaling_type(c) or "none",
         },
-        with_value(OUTER, one_more), with_value({**NORMS, **ATTENTION, **MLP}, one_more), defaults={"norm_eps": 1e-5},
+        with_value(OUTER, one_more), with_value({**NORMS, **ATTENTION, **MLP}, one_more), defaults={"norm_eps": 1e-5}, activations=("relu2",),
     ),
 )  # fmt: skip

@@ -65,7 +65,7 @@ MINICPM: Keys = {
 FAMILIES = (
     Family("llama", ("llama", "mistral", "mixtral"), KEYS, OUTER, {**LAYER, **MIXTRAL}),
     Family("mistral3", ("mistral3", "ministral3"), MISTRAL3, OUTER, LAYER),
-    Family("arcee", ("arcee",), KEYS, OUTER, LAYER),
+    Family("arcee", ("arcee",), KEYS, OUTER, LAYER, activations=("relu2",)),
     Family("minicpm", ("minicpm",), MINICPM, OUTER, LAYER),
     Family("internlm2", ("internlm2",), STANDARD, {"tok_embeddings": "token_embd", "norm": "output_norm", "output": "output"}, INTERNLM2),
 )
