@@ -1,8 +1,8 @@
 """Superblocks of 256 weights made of vectors of a codebook: the search for vectors and scales. Knows no byte layout.
 
-A weight is d * (2 * scale + 1) * value. For each scale that is tried every run of weights gets the very nearest vector: which
-one that is for all runs is a product of matrices. llama.cpp looks only at vectors near the rounded weights; that all of them
-are looked at here makes the error 5 to 15 % smaller. Scales are free numbers first, then integers with a d that is fitted to them.
+A weight is d * (2 * scale + 1) * value. For each scale that is tried every run of weights gets the very nearest vector (llama.cpp
+looks only at some near the rounded weights): which one that is for all runs is a product of matrices. Scales are free numbers
+first, then integers with a d that is fitted to them.
 """
 
 from __future__ import annotations

@@ -98,12 +98,15 @@ def columns(x: np.ndarray, sub: int) -> np.ndarray:
 
 
 def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int) -> np.ndarray:
-    """How much each squared error counts, float32 like x: more for larger weights, as in llama.cpp's searches."""
-    square = np.square(x)
-    mean = np.repeat(square.reshape(x.shape[0], -1, sub).mean(-1), sub, -1)
-    if importance is None or not importance.any():
-        return np.sqrt(mean) + np.abs(x)
-    return np.sqrt(mean + square) * np.maximum(importance / importance.max(), 1e-6).astype(np.float32)
+    """How much each squared error counts, float32 like x: the importance of its column and nothing else, where it is known.
+
+    Without it more for larger weights, which are likely to be there for larger inputs. llama.cpp multiplies importance by such a
+    term too; leaving it out made the divergence of SmolLM2 3 to 12 % smaller (Q4_0, IQ4_NL, IQ3_S).
+    """
+    if importance is not None and importance.any():
+        return np.tile(np.maximum(importance / importance.max(), 1e-6).astype(np.float32), (x.shape[0], 1))
+    mean = np.repeat(np.square(x).reshape(x.shape[0], -1, sub).mean(-1), sub, -1)
+    return np.sqrt(mean) + np.abs(x)
 
 
 def inverse(x: np.ndarray) -> np.ndarray:

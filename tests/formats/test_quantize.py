@@ -115,7 +115,7 @@ def test_importance_is_obeyed(fmt: Format) -> None:
     plain, weighed = fmt.dequantize(fmt.quantize(x)), fmt.dequantize(fmt.quantize(x, importance))
     better = 1.0 if fmt.name == "Q8_0" else 0.97
     assert nmse(weighed, x, importance) <= better * nmse(plain, x, importance)
-    assert nmse(weighed, x) < (2 if fmt in CODEBOOKS else 1.5) * BOUNDS[fmt.name]
+    assert nmse(weighed, x) < (2.5 if fmt in CODEBOOKS else 1.5) * BOUNDS[fmt.name]
     nothing = fmt.dequantize(fmt.quantize(x, np.zeros(1024, np.float32)))
     assert nmse(nothing, x) <= BOUNDS[fmt.name]
 
