@@ -40,7 +40,7 @@ def batch(parts: list[tuple[int, int]], states: list[int] | None) -> Batch:
     tables, rows = np.arange(len(parts), dtype=np.int32)[:, None], len(sequences)
     return Batch(
         *(np.concatenate(x).astype(np.int32) for x in (tokens, positions)), sequences.astype(np.int32), tables, np.arange(rows, dtype=np.int32),
-        None if states is None else np.array(states, np.int32),
+        states=None if states is None else np.array(states, np.int32),
     )   # fmt: skip
 
 
