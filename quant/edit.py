@@ -71,8 +71,7 @@ def item_kind(metadata: Metadata, key: str) -> str | None:
 
 def edit(file: GGUF, out: Path, changes: Sequence[Change], removed: Collection[str] = (), progress: Callable[[int, int], None] = lambda done, of: None) -> None:
     """Write a copy of an open model to `out`, in one file. progress(bytes of tensors written, of). OutputError when that fails."""
-    if out.exists() and any(out.samefile(part.path) for part in file.files):
-        raise UsageError(f"{str(out)!a} is the model itself; give another name")
+    refuse_source(file, out, [out])
     total, done = sum(tensor.nbytes for tensor in file.tensors.values()), 0
 
     def bytes_of(name: str) -> Callable[[], memoryview]:
@@ -89,6 +88,12 @@ def edit(file: GGUF, out: Path, changes: Sequence[Change], removed: Collection[s
         for name, tensor in file.tensors.items():
             writer.add_tensor(name, bytes_of(name), tensor.type, tensor.shape)
     progress(total, total)
+
+
+def refuse_source(file: GGUF, out: Path, paths: Sequence[Path]) -> None:
+    """UsageError, which calls it `out`, when one of the paths to be written is a part of the open model."""
+    if any(path.exists() and path.samefile(part.path) for path in paths for part in file.files):
+        raise UsageError(f"{str(out)!a} is the model itself; give another name")
 
 
 def _value(key: str, text: str, kind: str | None, is_list: bool = False) -> Any:

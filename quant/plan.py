@@ -11,7 +11,6 @@ from edgerun.errors import ModelError, UsageError
 from edgerun.formats import all_formats, by_name
 from edgerun.gguf import GGUF, Metadata
 from edgerun.gguf.tensor import Tensor
-from edgerun.gguf.types import TENSOR_TYPES
 from quant.recipes import Place, Recipe, quantizable, role_of
 
 # What llama.cpp takes instead where a row does not fill the blocks of a type (src/llama-quant.cpp).
@@ -59,10 +58,14 @@ class Row:
         return self.type != self.tensor.type_name
 
     @property
+    def type_id(self) -> int:
+        """GGML's number of the new type."""
+        return by_name(self.type).id if self.changes else self.tensor.type
+
+    @property
     def nbytes(self) -> int:
         """Bytes in the new file."""
-        kind = next(kind for kind in TENSOR_TYPES.values() if kind.name == self.type)
-        return self.tensor.rows * kind.row_bytes(self.tensor.shape[-1])
+        return self.tensor.rows * by_name(self.type).row_bytes(self.tensor.shape[-1]) if self.changes else self.tensor.nbytes
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerun.errors import ModelError, UsageError
+from edgerun.errors import ModelError
 from edgerun.formats import by_id, by_name
 from edgerun.gguf import GGUF
-from edgerun.gguf.types import TENSOR_TYPES
 from edgerun.gguf.writer import GGUFWriter
-from quant.edit import Change, copy_metadata
+from quant.edit import Change, copy_metadata, refuse_source
 from quant.importance import Importance
 from quant.plan import Plan, Row
 
@@ -42,8 +41,7 @@ def quantize(
     """
     groups = _groups(plan.rows, most)
     paths = [out] if len(groups) == 1 else [_part_name(out, i, len(groups)) for i in range(len(groups))]
-    if any(path.exists() and path.samefile(part.path) for path in paths for part in file.files):
-        raise UsageError(f"{str(out)!a} is the model itself; give another name")
+    refuse_source(file, out, paths)
     stated = [Change("general.file_type", plan.recipe.file_type, "u32"), Change("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
     total = sum(tensor.nbytes for tensor in file.tensors.values())
     with ThreadPoolExecutor(threads) as pool:
@@ -56,8 +54,7 @@ def quantize(
                 writer.add("split.count", len(groups), "u16")
                 writer.add("split.tensors.count", len(plan.rows), "i32")
             for row in rows:
-                type_id = next(number for number, kind in TENSOR_TYPES.items() if kind.name == row.type)
-                writer.add_tensor(row.tensor.name, worker.bytes_of(row), type_id, row.tensor.shape)
+                writer.add_tensor(row.tensor.name, worker.bytes_of(row), row.type_id, row.tensor.shape)
         try:
             for writer in writers:
                 writer.write()

@@ -28,10 +28,9 @@ def command(ref: Ref, output: Output = "text", quiet: o.Quiet = False) -> None:
     from edgerun.hub import entry_of, resolve
     from quant.check import check
 
-    path, entry, found = resolve(ref, download=False), entry_of(ref), []
+    path, entry = resolve(ref, download=False), entry_of(ref)
     with status("looking at tensors:", wanted=not quiet) as advance:
-        for finding in check(path, entry.sha256 if entry else None, advance):
-            found.append(finding)
+        found = list(check(path, entry.sha256 if entry else None, advance))
     if output == "json":
         stdout().write(json.dumps({"path": str(path), "findings": [dataclasses.asdict(f) for f in found]}) + "\n")
     else:

@@ -12,6 +12,7 @@ from edgerun.cli import options as o
 from edgerun.cli.clean import clean
 from edgerun.cli.exit import warn
 from edgerun.cli.table import size, table
+from edgerun.cli.target import Force, refuse_existing
 from edgerun.cli.terminal import status, stdout
 from edgerun.errors import UsageError
 
@@ -29,7 +30,6 @@ Pre = Annotated[
     typer.Option("--pre", metavar="NAME", show_default=False, help="How text is cut into words, by llama.cpp's name, where tokenizer.json's way is not recognised."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written, write nothing.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
 Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", show_default=False, help="How --dry-run shows the plan.")]
 
 
@@ -58,8 +58,7 @@ def command(
         target = out or folder.with_name(f"{folder.name}-{plan.outtype.upper()}.gguf")
         if target.is_dir():
             raise UsageError(f"{str(target)!a} is a folder; give the name of a file in it")
-        if target.exists() and not force:
-            raise UsageError(f"{str(target)!a} is there already; give another name, or --force to replace it")
+        refuse_existing(target, force)
         with status("converting:", 0.0, wanted=not quiet) as advance:
             convert(plan, target, threads=machine.threads(threads).count, progress=advance)
     stdout().write(f"wrote {clean(str(target), keep_newlines=False)}: {plan.family.architecture}, {size(target.stat().st_size)}\n")

@@ -10,6 +10,7 @@ import typer
 from edgerun.cli import options as o
 from edgerun.cli.clean import clean
 from edgerun.cli.pull import Ref
+from edgerun.cli.target import Force, refuse_existing
 from edgerun.cli.terminal import status, stdout
 from edgerun.errors import UsageError
 
@@ -19,7 +20,6 @@ Set = Annotated[
 ]
 Remove = Annotated[list[str] | None, typer.Option("--remove", metavar="KEY", show_default=False, help="Leave a key out; may be repeated.")]
 Out = Annotated[str | None, typer.Argument(metavar="[OUT]", show_default=False, help="The copy; default: beside the model, with -edited in its name.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
 
 
 def command(ref: Ref, out: Out = None, set: Set = None, remove: Remove = None, force: Force = False, quiet: o.Quiet = False) -> None:
@@ -35,8 +35,7 @@ def command(ref: Ref, out: Out = None, set: Set = None, remove: Remove = None, f
         raise UsageError("nothing is to be changed; give --set KEY=VALUE or --remove KEY")
     path = resolve(ref, download=False)
     target = Path(out) if out else path.with_name(f"{path.stem}-edited.gguf")
-    if target.exists() and not force:
-        raise UsageError(f"{str(target)!a} is there already; give another name, or --force to replace it")
+    refuse_existing(target, force)
     with open_gguf(path) as file, status("writing:", wanted=not quiet) as advance:
         changes = [Change.parse(text, file.metadata) for text in set or ()]
         edit(file, target, changes, remove or (), advance)

@@ -12,6 +12,7 @@ from edgerun.cli import windows as w
 from edgerun.cli.clean import clean
 from edgerun.cli.loading import default_model, phases
 from edgerun.cli.table import table
+from edgerun.cli.target import refuse_existing
 from edgerun.cli.terminal import stdout
 from edgerun.errors import UsageError
 
@@ -44,8 +45,7 @@ def command(
         stdout().write(_table(Importance.read(Path(made))))
         return
     out = Path(output)
-    if out.exists() and not force:
-        raise UsageError(f"{str(out)!a} is there already; give another name with -o, or --force to replace it")
+    refuse_existing(out, force, "give another name with -o")
     importance, tokens = _measured(model or default_model(), w.read_text(file or ""), out, file or "", ctx_size, chunks, threads, quiet)
     if show:
         stdout().write(_table(importance))

@@ -14,6 +14,7 @@ from edgerun.cli.clean import clean
 from edgerun.cli.complete import models
 from edgerun.cli.exit import warn
 from edgerun.cli.table import size, table
+from edgerun.cli.target import Force, refuse_existing
 from edgerun.cli.terminal import status, stdout
 from edgerun.errors import UsageError
 
@@ -35,7 +36,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, write no
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", show_default=False, help="Metadata of the new file, as edgerun edit takes it; may be repeated.")]
 SplitSize = Annotated[str | None, typer.Option("--split-size", metavar="SIZE", show_default=False, help="Write files of at most this size, as 2G.")]
 KeepSplit = Annotated[bool, typer.Option("--keep-split", help="Write as many files as the model has.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
 Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", show_default=False, help="How --dry-run shows the plan.")]
 
 
@@ -69,8 +69,7 @@ def command(
             stdout().write(_json(plan) if output == "json" else _text(plan))
             return
         target = Path(words[1]) if len(words) == 3 else path.with_name(f"{_stem(path)}-{recipe.name}.gguf")
-        if target.exists() and not force:
-            raise UsageError(f"{str(target)!a} is there already; give another name, or --force to replace it")
+        refuse_existing(target, force)
         if keep_split and len(file.files) > 1:
             most = -(-plan.nbytes // len(file.files))
         changes = [Change.parse(text, file.metadata) for text in set or ()]

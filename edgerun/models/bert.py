@@ -13,7 +13,7 @@ from edgerun.models.spec import Spec
 def spec(h: Hyperparameters) -> Spec:
     """Post-norm encoder with learned positions."""
     norm = Norm("layer", h.layer_norm_eps())
-    attention = Attention(h.heads(), causal=h.causal(False))
+    attention = Attention(h.heads(), causal=h.flag("attention.causal", False))
     layer = PostNormLayer(attention, FeedForward(h.count("feed_forward_length"), "gelu_erf", "plain"), norm)
     embedding = Embedding(positions=h.context, types=h.has("token_types.weight"), norm=norm)
     return h.spec([layer] * h.n_layer, h.encoded(), embedding)

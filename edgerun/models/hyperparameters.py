@@ -111,7 +111,7 @@ class Hyperparameters:
     def counts(self, key: str, default: int | None = None, least: int = 1, most: int = MAX_COUNT) -> tuple[int, ...]:
         """A whole number from least to most for each layer, from an array of them or one for all."""
         value = self.get(key)
-        if not isinstance(value, Sized) or not isinstance(value, Iterable) or isinstance(value, str):
+        if not _is_array(value):
             return (self.count(key, default, least, most),) * self.n_layer
         values = list(value)
         if len(values) != self.n_layer or not all(isinstance(v, int) and not isinstance(v, bool) and least <= v <= most for v in values):
@@ -228,20 +228,21 @@ class Hyperparameters:
 
     def near_rope(self, key_width: int) -> Rope:
         """The rope of sliding layers where it is one of their own: it is never stretched."""
-        width = self.count("rope.dimension_count_swa", key_width, most=key_width)
-        if width % 2:
-            raise self.wrong("rope.dimension_count_swa", width, "an even number is needed")
-        return Rope(width, self.base("rope.freq_base_swa", 10000.0), "halves")
+        return Rope(self._turning("rope.dimension_count_swa", key_width), self.base("rope.freq_base_swa", 10000.0), "halves")
 
     def rope(self, pairing: Pairing, heads: Heads | None = None) -> Rope:
         """The rope that the file describes: width, base, scaling, and the divisors in rope_freqs.weight. heads: where layers differ."""
-        key_width = (heads or self.heads()).key
-        width = self.count("rope.dimension_count", key_width, most=key_width)
-        if width % 2:
-            raise self.wrong("rope.dimension_count", width, "an even number is needed")
+        width = self._turning("rope.dimension_count", (heads or self.heads()).key)
         base = self.base("rope.freq_base", 10000.0)
         divisors = self.vector("rope_freqs.weight", width // 2) if "rope_freqs.weight" in self._shapes else None
         return Rope(width, base, pairing, self._scaling(width), divisors, self.positive("rope.scaling.attn_factor", 1.0))
+
+    def _turning(self, key: str, key_width: int) -> int:
+        """How many columns of a head turn: all of them where the file does not say."""
+        width = self.count(key, key_width, most=key_width)
+        if width % 2:
+            raise self.wrong(key, width, "an even number is needed")
+        return width
 
     def base(self, key: str, default: float) -> float:
         """The base of a rope's frequencies."""
@@ -280,13 +281,6 @@ class Hyperparameters:
         there = bias if bias and any(name.endswith(f".{bias}") for name in self._shapes) else None
         scale = self.optional("expert_weights_scale") or 1.0
         return Routing(count, used, gating, normalise, there, groups, groups_used, best, scale=scale)
-
-    def causal(self, default: bool = True) -> bool:
-        """Whether a position sees only what comes before it."""
-        value = self.get("attention.causal")
-        if value is None or isinstance(value, bool):
-            return default if value is None else value
-        raise self.wrong("attention.causal", value, "true or false is needed")
 
     def encoded(self, norm: Norm | None = None) -> Hidden | Classifier:
         """The head of an encoder: the file's classifier, if it has one."""

@@ -10,6 +10,6 @@ from edgerun.models.spec import Spec
 def spec(h: Hyperparameters) -> Spec:
     """Post-norm encoder with rope."""
     norm = Norm("layer", h.layer_norm_eps())
-    attention = Attention(h.heads(), h.rope("halves"), causal=h.causal(False))
+    attention = Attention(h.heads(), h.rope("halves"), causal=h.flag("attention.causal", False))
     layer = PostNormLayer(attention, FeedForward(h.count("feed_forward_length"), "silu"), norm)
     return h.spec([layer] * h.n_layer, h.encoded(), Embedding(types=h.has("token_types.weight"), norm=norm))

@@ -14,7 +14,7 @@ from edgerun.models.spec import Spec
 def spec(h: Hyperparameters) -> Spec:
     """Post-norm encoder with rope; the second of every `moe_every_n_layers` layers has experts."""
     norm, width, period = Norm("layer", h.layer_norm_eps()), h.count("feed_forward_length"), h.count("moe_every_n_layers", least=0)
-    attention = Attention(h.heads(), h.rope("halves"), causal=h.causal(False))
+    attention = Attention(h.heads(), h.rope("halves"), causal=h.flag("attention.causal", False))
     dense = PostNormLayer(attention, FeedForward(width, "gelu_erf", "plain"), norm)
     mixed = PostNormLayer(attention, Experts(h.routing("softmax"), width, "gelu_erf", "plain"), norm)
     layers = [mixed if period and i % period == 1 else dense for i in range(h.n_layer)]

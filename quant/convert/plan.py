@@ -13,7 +13,6 @@ import numpy as np
 from edgerun.errors import ModelError, Unsupported
 from edgerun.formats import by_name
 from edgerun.gguf.file import shown
-from edgerun.gguf.types import TENSOR_TYPES
 from quant.convert import keys
 from quant.convert.checkpoint import Checkpoint, Stored, as_floats
 from quant.convert.config import Config
@@ -48,12 +47,12 @@ class Row:
     @property
     def type_id(self) -> int:
         """GGML's number of the type."""
-        return next(number for number, kind in TENSOR_TYPES.items() if kind.name == self.type)
+        return by_name(self.type).id
 
     @property
     def nbytes(self) -> int:
         """Bytes in the file."""
-        return math.prod(self.shape[:-1]) * TENSOR_TYPES[self.type_id].row_bytes(self.shape[-1])
+        return math.prod(self.shape[:-1]) * by_name(self.type).row_bytes(self.shape[-1])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from dense import NAMES as DENSE
 from make import Case, Tensors, per_layer, renamed
 
 LAYERS, WIDTH, HEADS, KV, HEAD = 2, 32, 4, 2, 8
@@ -13,11 +14,7 @@ FEW = GROUPS * STATE
 IN, ATTN_IN, ATTN_OUT, SSM_OUT, KEY, EMBEDDING, HEAD_SCALE = 0.7, 1.3, 0.8, 1.4, 0.6, 1.7, 0.9
 MLP, PARTS = (0.75, 1.2), (0.8, 1.1, 1.25, 0.7, 1.15)   # of z, x, b, c and dt
 NAMES = {
-    "attn_norm.weight": "input_layernorm.weight",
-    "attn_q.weight": "self_attn.q_proj.weight",
-    "attn_k.weight": "self_attn.k_proj.weight",
-    "attn_v.weight": "self_attn.v_proj.weight",
-    "attn_output.weight": "self_attn.o_proj.weight",
+    **DENSE,
     "ssm_in.weight": "mamba.in_proj.weight",
     "ssm_conv1d.weight": "mamba.conv1d.weight",
     "ssm_conv1d.bias": "mamba.conv1d.bias",

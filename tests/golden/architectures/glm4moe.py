@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from dense import NAMES as DENSE
 from make import Case, Tensors, per_layer, renamed
 
 LAYERS, HEADS, KV, EMBD, HEAD, FF, WIDTH, EXPERTS = 2, 4, 2, 48, 16, 40, 16, 8
 NAMES = {
-    "attn_norm.weight": "input_layernorm.weight",
+    **DENSE,
     **{f"attn_{x}.{what}": f"self_attn.{x}_proj.{what}" for x in "qkv" for what in ("weight", "bias")},
-    "attn_q_norm.weight": "self_attn.q_norm.weight",
-    "attn_k_norm.weight": "self_attn.k_norm.weight",
-    "attn_output.weight": "self_attn.o_proj.weight",
     "post_attention_norm.weight": "post_attention_layernorm.weight",
-    "ffn_gate.weight": "mlp.gate_proj.weight",
-    "ffn_up.weight": "mlp.up_proj.weight",
-    "ffn_down.weight": "mlp.down_proj.weight",
     "ffn_gate_inp.weight": "mlp.gate.weight",
     "exp_probs_b.bias": "mlp.gate.e_score_correction_bias",
     "ffn_gate_up_exps.weight": "mlp.experts.gate_up_proj",
