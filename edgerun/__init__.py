@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM, load, load_template, load_tokenizer, memory_plan, render_template
+    from edgerun.api import load, load_template, load_tokenizer, memory_plan, render_template
     from edgerun.backends.executor import MemoryPlan
     from edgerun.engine.sampling import Sampling
     from edgerun.engine.stats import Stats
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Unsupported,
         UsageError,
     )
+    from edgerun.llm import LLM
     from edgerun.reading import Label
     from edgerun.stream import Piece, Reply, Stream
     from edgerun.text.toolcalls import ToolCall
@@ -66,7 +67,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "edgerun.api": ("LLM", "load", "load_template", "load_tokenizer", "memory_plan", "render_template"),
+    "edgerun.api": ("load", "load_template", "load_tokenizer", "memory_plan", "render_template"),
     "edgerun.backends.executor": ("MemoryPlan",),
     "edgerun.engine.sampling": ("Sampling",),
     "edgerun.engine.stats": ("Stats",),
@@ -74,6 +75,7 @@ _PLACES = {
         "EdgerunError", "GGUFError", "ModelError", "OutputError", "ResourceError", "SourceError", "TemplateError", "TokenizerError", "Unsupported",
         "UsageError",
     ),
+    "edgerun.llm": ("LLM",),
     "edgerun.reading": ("Label",),
     "edgerun.stream": ("Piece", "Reply", "Stream"),
     "edgerun.text.toolcalls": ("ToolCall",),

@@ -17,7 +17,7 @@ from edgerun.bench.runner import Runner
 from edgerun.bench.work import Work
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM
+    from edgerun.llm import LLM
 
 Load = Callable[[Setting, int], "AbstractContextManager[LLM]"]   # (setting, context) -> a model, to be closed
 Say = Callable[[str, int, int], None]                            # (what is measured, runs done, runs in all)

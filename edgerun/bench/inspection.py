@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from edgerun import __version__, config, machine
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM
     from edgerun.backends.cpu.ceilings import Ceilings
+    from edgerun.llm import LLM
 
 PACKAGES = ("numpy", "numba", "llvmlite", "typer", "rich", "huggingface-hub", "jinja2", "regex", "gguf")
 # Features that decide which kernels run, or which could run one day (LLVM's names).

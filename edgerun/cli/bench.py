@@ -20,9 +20,9 @@ from edgerun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgerun.api import LLM
     from edgerun.bench.grammar import Setting
     from edgerun.bench.result import Result
+    from edgerun.llm import LLM
 
 
 def _list(*names: str, metavar: str, help: str) -> typer.models.OptionInfo:

@@ -17,8 +17,8 @@ from edgerun.cli.terminal import AnswerText, status
 from edgerun.errors import EdgerunError
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM
     from edgerun.engine.stats import Stats
+    from edgerun.llm import LLM
     from edgerun.stream import Stream
 
 

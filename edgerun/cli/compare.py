@@ -17,7 +17,7 @@ from edgerun.cli.terminal import stdout
 from edgerun.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM
+    from edgerun.llm import LLM
     from quant.divergence import Divergence
 
 Ref = Annotated[str, typer.Argument(autocompletion=models, metavar="REF", help="The model to be judged.")]

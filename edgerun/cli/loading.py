@@ -11,7 +11,7 @@ from edgerun.cli.exit import warn
 from edgerun.cli.terminal import Advance, status, transfer
 
 if TYPE_CHECKING:
-    from edgerun.api import LLM
+    from edgerun.llm import LLM
 
 # What is said while a phase runs, and for how many seconds it has to run to be worth a line.
 _LINES = {"kernels": ("compiling kernels, once for this machine:", 0.0), "weights": ("reading weights:", 1.0)}

@@ -10,7 +10,8 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,13 @@ class Sampling:
         for token, bias in self.logit_bias.items():
             if not isinstance(token, int) or token < 0 or not isinstance(bias, (int, float)) or not bias < _INFINITY:
                 raise UsageError(f"--logit-bias takes token ids and finite numbers or -inf, got {str((token, bias))!a:.40}")
+
+    def overridden(self, values: Mapping[str, Any]) -> Sampling:
+        """This with other values for some fields, by their names. UsageError for a name that is none."""
+        known = [item.name for item in fields(self)]
+        if unknown := set(values).difference(known):
+            raise UsageError(f"{', '.join(sorted(unknown))}: not an option of sampling; these are {', '.join(known)}")
+        return replace(self, **values)
 
 
 class Sampler:
