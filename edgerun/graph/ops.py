@@ -11,8 +11,9 @@ A state is what a recurrent op remembers of a sequence besides its rows: zero be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from edgerun.dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from edgerun.dataclass import dataclass
 from edgerun.graph.lower import Embedding, Head, Layer
 from edgerun.models.components import Classifier, Hidden
 from edgerun.models.components import Embedding as TokenEmbedding

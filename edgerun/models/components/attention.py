@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import Activation, View

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View

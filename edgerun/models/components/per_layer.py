@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.builder import Builder
 from edgerun.graph.ops import View
