@@ -16,7 +16,8 @@ or 2 bits. A weight is
     scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
     scale * code + offset       otherwise ("f16*u8": offset = -m * min)
 
-where scale is unit * d, times the scale of the sub-block if it has one; unit is a power of two, so nothing is rounded.
+where scale is unit * d, times the scale of the sub-block if it has one, whose magnitude is at most `levels`; unit is a power of
+two, so nothing is rounded.
 
 Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a vector per column.
 """
@@ -48,6 +49,7 @@ class Packing:
     bias: int = 0
     table: tuple[int, ...] | None = None
     unit: float = 1.0
+    levels: int = 1
 
     @property
     def subs(self) -> int:
@@ -63,6 +65,11 @@ class Packing:
     def scaled(self) -> bool:
         """Whether each sub-block has an integer scale of its own."""
         return self.scale in ("f16*u8", "f16*s8")
+
+    @property
+    def integral(self) -> bool:
+        """Whether all but one scale (and one of the offsets) of 256 columns are whole numbers."""
+        return self.kind == "code" and self.cols == 256 and self.tops == 1
 
     @property
     def planes(self) -> tuple[tuple[int, int, int], ...]:

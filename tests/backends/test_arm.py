@@ -25,11 +25,11 @@ from edgerun.backends.cpu.store import KernelStore
 from edgerun.formats import by_name
 
 LINUX, MACOS = "aarch64-unknown-linux-gnu", "arm64-apple-macosx"
-EMULATED = ["selftest", "product-Q4_K", "product-Q8_0", "row-quantize", "row-gate-gelu_erf"]
+EMULATED = ["selftest", "product-Q4_K", "product-Q8_0", "row-quantize-codes", "row-gate-gelu_erf"]
 TARGETS = {
     (NEON, LINUX): [*EMULATED, "product_float-f16", "attention-f16-f16-3", "store-f16-f16", "merge-f16", "run-step", "run-work", "run-chain"],
     (NEONI8MM, LINUX): EMULATED,
-    (NEON, MACOS): ["product-Q4_K", "row-quantize", "row-norm-rms", "run-step"],
+    (NEON, MACOS): ["product-Q4_K", "row-quantize-codes", "row-norm-rms", "run-step"],
 }
 TOOLS = ("qemu-aarch64", "aarch64-linux-gnu-gcc")
 BASE = 0x40000000
@@ -135,7 +135,7 @@ def rows_of(name: str) -> Image:
     image, x = Image(), np.random.default_rng(5).standard_normal((2, 64)).astype(np.float32) * 3
     image.put(np.zeros(16, np.int64))
     places = {part: image.put(x) for part in ("x", "z")} | {part: image.put(np.zeros(64, np.float32)) for part in ("out", "d", "sums", "pairs")}
-    if name == "row-quantize":
+    if name == "row-quantize-codes":
         words(image, "x", 0, 64, "out", "d", "sums", "pairs", "count", count=image.put(np.array([1], np.int64)), **places)
     else:
         words(image, "x", 0, "z", 0, "out", 0, 64, 0, **places)

@@ -14,7 +14,7 @@ from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.control import MOST_EXPERTS
 from edgerun.backends.cpu.lowering.experts import expert_rooms
 from edgerun.backends.cpu.native import Linked
-from edgerun.backends.cpu.phase import quantized_bytes
+from edgerun.backends.cpu.phase import quantized_bytes, reads
 from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.store import KernelStore
@@ -48,9 +48,10 @@ def _vector_bytes(program: Program, tensors: Mapping[str, Tensor]) -> int:
 
 def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> int:
     total = sum(aligned(4 * rows * width) for rows, width in buffer_shapes(program, max_rows).values())
-    products = [op for op in program.ops if isinstance(op, ops.Linear | ops.HeadLinear) and any(packing_of(tensors[n], exact).kind == "code" for n in op.weights)]
-    coded = {view for op in products for view in (op.x.views if isinstance(op, ops.HeadLinear) else [op.x])}
-    total += sum(aligned(size) for view in coded for size in quantized_bytes(view.width, max_rows, isas.choose()))
+    isa, products = isas.choose(), [op for op in program.ops if isinstance(op, ops.Linear | ops.HeadLinear)]
+    inputs = [(name, view) for op in products for name in op.weights for view in (op.x.views if isinstance(op, ops.HeadLinear) else [op.x])]
+    coded = {(reads(packing_of(tensors[name], exact), isa), view) for name, view in inputs}
+    total += sum(aligned(size) for kind, view in coded if kind != "floats" for size in quantized_bytes(kind, view.width, max_rows, isa))
     rooms = {key: sizes for op in program.ops if isinstance(op, ops.Experts) for key, sizes in expert_rooms(op, tensors, max_rows, exact).items()}
     total += sum(aligned(size) for sizes in rooms.values() for size in sizes)
     turns = {turning(op) for op in program.ops if isinstance(op, ops.Rope)}

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from edgerun.backends.cpu.isa import Isa
+from edgerun.formats.packing import Packing
 
 Word = int | str   # a word of an argument block; a str names a kernel whose address goes there once it is linked
 
@@ -38,11 +39,22 @@ class Quantized:
     sums: int
     pairs: int
 
+    def inputs(self, packing: Packing) -> tuple[int, int, int]:
+        """What the kernel of a packing takes of these."""
+        return self.q, self.d, self.pairs if packing.sub == 32 else self.sums
 
-def quantized_bytes(width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int]:
-    """Bytes of the fields of `Quantized` for a view: codes, scales, sums of 16 and of 32 columns."""
+
+def reads(packing: Packing, isa: Isa) -> str:
+    """What activations a matrix is multiplied with: floats, codes (`kernels/activations.py`) or superblocks (`kernels/superblock.py`)."""
+    if packing.kind != "code":
+        return "floats"
+    return "superblocks" if isa.superblocks and packing.integral else "codes"
+
+
+def quantized_bytes(kind: str, width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int]:
+    """Bytes of the fields of `Quantized` for a view, of codes or of superblocks."""
     n = max_rows * width
-    return n * isa.activation, n // 4, n // 4, n // 8
+    return (n * isa.activation, n // 64, n // 8, n // 16) if kind == "superblocks" else (n * isa.activation, n // 4, n // 4, n // 8)
 
 
 def bits(x: float) -> int:

@@ -18,7 +18,7 @@ from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
 from edgerun.backends.cpu.lowering import LOWERINGS
-from edgerun.backends.cpu.phase import Phase, Quantized, Word, quantized_bytes
+from edgerun.backends.cpu.phase import Phase, Quantized, Word, quantized_bytes, reads
 from edgerun.backends.cpu.weights import Matrix, Weights
 from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops
@@ -107,7 +107,7 @@ class Phases:
         self.on_outputs = False
         self._buffers = {name: scratch.floats(*shape) for name, shape in buffer_shapes(program, max_rows).items()}
         self._rooms: dict[object, tuple[int, ...]] = {}
-        self.fresh: set[ops.View] = set()   # views that are quantized, or choices that are grouped, as they are now
+        self.fresh: set[tuple[ops.View, str]] = set()   # views that are quantized, or choices that are grouped, as they are now
         self.page = page_bytes(program, kind)
         memory = kv.take(pages * self.page).ctypes.data
         starts = [0, *accumulate(n for cache in program.caches for n in kv_bytes(cache, kind))]
@@ -183,10 +183,10 @@ class Phases:
             self._rooms[key] = tuple(self.scratch.take(size).ctypes.data for size in sizes)
         return self._rooms[key]
 
-    def is_fresh(self, view: ops.View) -> bool:
-        """Whether what follows from a view has been made since it was last written; from now on it has."""
-        fresh = view in self.fresh
-        self.fresh.add(view)
+    def is_fresh(self, view: ops.View, what: str) -> bool:
+        """Whether something that follows from a view has been made since it was last written; from now on it has."""
+        fresh = (view, what) in self.fresh
+        self.fresh.add((view, what))
         return fresh
 
     def flush(self) -> None:
@@ -200,7 +200,7 @@ class Phases:
     def writes(self, view: ops.View) -> None:
         """What was made from this buffer is stale."""
         assert self.on_outputs or len(self._buffers[view.buffer]) == self.max_rows, "logits of more rows than there is room for"
-        self.fresh = {v for v in self.fresh if v.buffer != view.buffer}
+        self.fresh = {(v, what) for v, what in self.fresh if v.buffer != view.buffer}
 
     def row(self, kernel: str, out: ops.View | None, *words: Word) -> None:
         """Chain a row op."""
@@ -213,11 +213,12 @@ class Phases:
         assert not (self.on_outputs and isinstance(op, located)), "positions and sequences are known by row of the batch"
         LOWERINGS[type(op)](self, op)
 
-    def quantize(self, x: ops.View, matrices: list[Matrix]) -> Quantized | None:
-        """Chain the quantization of x, unless it is there already or no matrix reads codes."""
-        if all(m.packing.kind != "code" for m in matrices):
+    def quantize(self, x: ops.View, matrix: Matrix) -> Quantized | None:
+        """Chain the quantization of x as the matrix reads it, unless it is there already; None for one that reads floats."""
+        kind = reads(matrix.packing, self.isa)
+        if kind == "floats":
             return None
-        room = Quantized(*self.room(x, quantized_bytes(x.width, self.max_rows, self.isa)))
-        if not self.is_fresh(x):
-            self.row("row-quantize", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, self.rows())
+        room = Quantized(*self.room((x, kind), quantized_bytes(kind, x.width, self.max_rows, self.isa)))
+        if not self.is_fresh(x, kind):
+            self.row(f"row-quantize-{kind}", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, self.rows())
         return room

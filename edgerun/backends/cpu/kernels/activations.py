@@ -1,6 +1,6 @@
 """How activations are quantized and where they lie, for the kernels that write and that read them. Knows no format.
 
-Integers q and scales d, so that x is about q * d. Two schemes, by ISA:
+Integers q and scales d, so that x is about q * d. Two schemes, by ISA (and a third one in `superblock.py`):
 
     bytes   |q| <= 127, a scale for 16 columns; a unit is 16 columns: [16] int8
     split   |q| <= 511, a scale for 32 columns, q = 4 * high + low; a unit is 32 columns: [32] high, int8, [32] low, 0..3.

@@ -44,7 +44,8 @@ def release(b: Any) -> None:
     S.invoke(b, "llvm.x86.tilerelease", _VOID)
 
 
-def _memory(b: Any, name: str, tile: int, at: Any) -> None:
+def memory(b: Any, name: str, tile: int, at: Any) -> None:
+    """Emitter: load or store a tile of contiguous rows."""
     S.invoke(b, f"llvm.x86.{name}", _VOID, _BYTE(tile), b.inttoptr(at, _BYTE.as_pointer()), _I64(64))
 
 
@@ -53,13 +54,13 @@ def _multiply(parts: int) -> Any:
 
     @op(types.void, i64, i64, i64)
     def multiply(b: Any, w: Any, x: Any, out: Any) -> None:
-        _memory(b, "tileloadd64", ACTIVATIONS, x)
+        memory(b, "tileloadd64", ACTIVATIONS, x)
         for i in range(parts):
-            _memory(b, "tileloadd64", WEIGHTS, b.add(w, _I64(TILE * i)))
+            memory(b, "tileloadd64", WEIGHTS, b.add(w, _I64(TILE * i)))
             S.invoke(b, "llvm.x86.tilezero", _VOID, _BYTE(i))
             S.invoke(b, "llvm.x86.tdpbsud", _VOID, _BYTE(i), _BYTE(ACTIVATIONS), _BYTE(WEIGHTS))
         for i in range(parts):
-            _memory(b, "tilestored64", i, b.add(out, _I64(TILE * i)))
+            memory(b, "tilestored64", i, b.add(out, _I64(TILE * i)))
 
     return multiply
 

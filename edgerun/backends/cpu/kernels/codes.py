@@ -56,7 +56,7 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
         yield code
 
 
-def _unsigned(b: Any, packing: Packing, p: Any, s: Any) -> Any:
+def unsigned(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     """What multiplies the activations, as u8: the codes of each group of 4 columns, or what the table says they stand for."""
     pick = dot.lookup(tuple(v + packing.bias for v in packing.table)) if packing.table else None
     for codes in _groups(b, packing, p, s):
@@ -95,7 +95,7 @@ def unpack(packing: Packing) -> Any:
             here = b.mul(b.and_(s, _I64(1)), _I64(256))
             there = b.sub(_I64(256), here)
         low_at = _I64(1536 if apart else 512)
-        for group, codes in enumerate(_unsigned(b, packing, p, s)):
+        for group, codes in enumerate(unsigned(b, packing, p, s)):
             to = b.add(out, _I64(64 * group))
             S.store_at(b, b.add(to, here), codes if apart else b.bitcast(b.shl(b.bitcast(codes, _WIDE), S.constant(_WIDE, A.LOW_BITS)), U8.ir))
             S.store_at(b, b.add(b.add(to, here), low_at), codes)
@@ -122,7 +122,7 @@ def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
 
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
-        groups = list(_unsigned(b, packing, p, s))
+        groups = list(unsigned(b, packing, p, s))
 
         def sums(at: Any) -> Any:
             """Of one half of q."""
@@ -145,7 +145,7 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
         totals: list[Any] = [None] * tile.count
-        groups = list(_unsigned(b, packing, p, s))
+        groups = list(unsigned(b, packing, p, s))
         for i in range(0, len(groups), 4):
             here, scales = b.add(x, _I64(layout.units * (i // 4))), b.add(d, _I64(layout.floats * (i // 4)))
             for t in range(tile.count):

@@ -50,11 +50,13 @@ def build(kind: str) -> Callable[[int, int], None]:
     """The kernel of a format, by its name, or of a float kind (f32, f16, bf16)."""
     if kind in product_float.SIZES:
         run, COLS, SIZE, BYTES = product_float.over_tokens(kind, scatterer), 1, product_float.SIZES[kind], 4
-        FLOATS, SUMS = 0, 0
+        FLOATS, SUMS, ROOM = 0, 0, P.NEAR_BYTES
     else:
         packing = by_name(kind).packing
         run, COLS, SIZE, BYTES = P.over_tokens(packing, scatterer), packing.cols, packing.size, A.ROW
-        FLOATS, SUMS = 4 * packing.cols // 16, 4 * packing.cols // packing.sub   # bytes of scales and sums of a token and block
+        scaled, summed = P.shares(packing)
+        ROOM = P.room(packing)
+        FLOATS, SUMS = 4 * packing.cols // scaled, 4 * packing.cols // summed   # bytes of scales and sums of a token and block
     own_words, near = S.scratch(8 * WORDS), P.near
 
     def experts(args: int, chunk: int) -> None:
@@ -75,7 +77,7 @@ def build(kind: str) -> Callable[[int, int], None]:
         S.poke(own + 8 * P.BIAS, bias + expert * S.word(args, BIAS_BYTES) if bias else 0)
         S.poke(own + 8 * SLOT, S.word(args, SLOT))
         S.poke(own + 8 * PAIRS, S.word(args, PAIRS) + ENTRY * first)
-        w, most = S.word(args, P.W) + expert * S.word(args, MATRIX), near(blocks * COLS * BYTES)
+        w, most = S.word(args, P.W) + expert * S.word(args, MATRIX), near(blocks * COLS * BYTES, ROOM)
         per = (row_blocks + parts - 1) // parts
         begin = (chunk - number * parts) * per
         for start in range(0, tokens, most):

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import row as R
 from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels import superblock as B
 from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
 
 
 def build(kind: str) -> Callable[[int, int], None]:
-    """The kernel for `codes` or `floats`; a chunk does GATHERED slots."""
-    place, CODES, BYTES = R.quantizer(), kind == "codes", A.ROW
+    """The kernel for `codes`, `superblocks` or `floats`; a chunk does GATHERED slots."""
+    place, CODES, BYTES = R.quantizer("codes" if kind == "floats" else kind), kind != "floats", A.ROW
+    SCALED, SUMMED = (B.SCALED, 32) if kind == "superblocks" else (16, 16)   # columns of a scale, and of a word of the sums of 16
 
     @S.inner
     def copy(x: int, n: int, out: int) -> None:
@@ -35,8 +37,8 @@ def build(kind: str) -> Callable[[int, int], None]:
             if CODES:
                 entry = table + ENTRY * (1 + S.peek_i32(pair + 8))
                 first, rows = S.peek_i32(entry + 4), S.peek_i32(entry + 8)
-                quarter, eighth = first * (n // 4), first * (n // 8)
-                place(x, n, q + first * n * BYTES, d + quarter, sums16 + quarter, sums32 + eighth, number - first, rows)
+                steps, sums, pairs_at = 4 * first * (n // SCALED), 4 * first * (n // SUMMED), 4 * first * (n // (2 * SUMMED))
+                place(x, n, q + first * n * BYTES, d + steps, sums16 + sums, sums32 + pairs_at, number - first, rows)
             else:
                 copy(x, n, q + 4 * n * number)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import amx, codes
+from edgerun.backends.cpu.kernels import amx, codes, superblock, superblock_tiles
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
@@ -104,14 +104,29 @@ def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
     return run
 
 
+def whole(packing: Any) -> bool:
+    """Whether sub-blocks are scaled in whole numbers (`superblock.py`)."""
+    return bool(A.SPLIT and packing.integral)
+
+
+def shares(packing: Any) -> tuple[int, int]:
+    """How many columns of activations share a scale, and a sum (or a word of them)."""
+    return (superblock.SCALED, 2 * packing.sub) if whole(packing) else (16, packing.sub)
+
+
 def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
     """An inner function (args, p, blocks, row, first, last) that does tokens first:last with the row block at p, whose first row is `row`.
 
     Tokens from a multiple of GROUP on; those beyond the last whole group have their activations each by itself.
     """
-    COLS, SUB, GROUP, ROW = packing.cols, packing.sub, A.GROUP, A.ROW
-    groups = amx.by_tiles(packing, (XQ, XD, XS), writer) if A.SPLIT else by_vectors(packing, writer)
-    sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
+    COLS, GROUP, ROW = packing.cols, A.GROUP, A.ROW
+    SCALED, SUMMED = shares(packing)
+    if whole(packing):
+        groups = superblock_tiles.by_tiles(packing, (XQ, XD, XS), writer)
+        sums4, sums2, sums1 = (superblock.stretch(packing, t) for t in (4, 2, 1))
+    else:
+        groups = amx.by_tiles(packing, (XQ, XD, XS), writer) if A.SPLIT else by_vectors(packing, writer)
+        sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
     write4, write2, write1 = (writer(TileOps(t)) for t in (4, 2, 1))
 
     @S.inner
@@ -120,7 +135,7 @@ def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
         if first < whole:
             groups(args, p, blocks, row, first, whole)
         cols, t = blocks * COLS, max(first, whole)
-        q, d, s = cols * ROW, cols // 4, cols // SUB * 4
+        q, d, s = cols * ROW, cols // SCALED * 4, cols // SUMMED * 4
         xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
         while t + 4 <= last:
             write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
@@ -135,9 +150,14 @@ def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
 
 
 @S.inner
-def near(row_bytes: int) -> int:
+def near(row_bytes: int, room: int) -> int:
     """How many tokens, whose activations take so many bytes each, are done with one row block after another."""
-    return max(A.GROUP, min(amx.MOST, NEAR_BYTES // row_bytes // A.GROUP * A.GROUP))
+    return max(A.GROUP, min(amx.MOST, room // row_bytes // A.GROUP * A.GROUP))
+
+
+def room(packing: Any) -> int:
+    """Bytes for `near`."""
+    return superblock.NEAR_BYTES if whole(packing) else NEAR_BYTES
 
 
 def build(name: str) -> Callable[[int, int], None]:
@@ -147,13 +167,13 @@ def build(name: str) -> Callable[[int, int], None]:
     blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
     """
     packing = by_name(name).packing
-    COLS, SIZE, GROUP, ROW = packing.cols, packing.size, A.GROUP, A.ROW
+    COLS, SIZE, GROUP, ROW, ROOM = packing.cols, packing.size, A.GROUP, A.ROW, room(packing)
     run = over_tokens(packing, writer)
 
     def product(args: int, chunk: int) -> None:
         w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
         row_blocks, chunks = S.word(args, ROW_BLOCKS), S.word(args, CHUNKS)
-        most = near(blocks * COLS * ROW)
+        most = near(blocks * COLS * ROW, ROOM)
         spans = min((tokens + most - 1) // most, chunks)
         span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
         across = chunks // spans

@@ -12,6 +12,7 @@ from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels import superblock as B
 
 
 @S.inner
@@ -82,11 +83,15 @@ def norm(kind: str) -> Callable[[int, int], None]:
 # --- quantize: x, stride, width, q, d, sums of 16, sums of 32, address of the number of rows ---------------------------------
 
 
-def quantizer() -> Any:
-    """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them.
-
-    An inner function of (x, width, q, d, sums of 16, sums of 32, row, rows): where a row goes depends on how many there are.
+def quantizer(kind: str) -> Any:
+    """Of codes or superblocks, an inner function of (x, width, q, d, sums of 16, sums of 32, row, rows): where a row goes depends on
+    how many there are.
     """
+    return B.quantizer() if kind == "superblocks" else unit_quantizer()
+
+
+def unit_quantizer() -> Any:
+    """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them."""
     MOST = A.LARGEST
 
     @S.inner
@@ -150,9 +155,9 @@ def quantizer() -> Any:
     return place
 
 
-def quantize(_: str) -> Callable[[int, int], None]:
-    """Quantize a row of the batch."""
-    place = quantizer()
+def quantize(kind: str) -> Callable[[int, int], None]:
+    """Quantize a row of the batch, as codes or superblocks."""
+    place = quantizer(kind)
 
     def kernel(args: int, row: int) -> None:
         x, rows = S.word(args, 0) + row * S.word(args, 1), S.peek(S.word(args, 7))

@@ -63,6 +63,8 @@ _ARITY: list[Callable] = [
     lambda f: lambda ctx, p, q, r, s: f(),
     lambda f: lambda ctx, p, q, r, s, t: f(),
     lambda f: lambda ctx, p, q, r, s, t, u: f(),
+    lambda f: lambda ctx, p, q, r, s, t, u, v: f(),
+    lambda f: lambda ctx, p, q, r, s, t, u, v, w: f(),
 ]
 
 
@@ -193,6 +195,12 @@ def poke(b: Any, address: Any, value: Any) -> None:
 def prefetch(b: Any, address: Any) -> None:
     """Ask for the cache line at an address, to stay in L2 and L1."""
     invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
+
+
+@op(types.void, i64)
+def prefetch_later(b: Any, address: Any) -> None:
+    """Ask for the cache line at an address, to stay in L2."""
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(2), _I32(1))
 
 
 @op(i64, i64, i64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
 from edgerun.backends.cpu.lowering.linear import CHUNK_BYTES
-from edgerun.backends.cpu.phase import Phase, bits, quantized_bytes
+from edgerun.backends.cpu.phase import Phase, Quantized, bits, quantized_bytes, reads
 from edgerun.backends.cpu.weights import Matrix, packing_of
 from edgerun.backends.executor import Tensor
 from edgerun.graph import ops
@@ -23,16 +23,14 @@ def _rooms(op: ops.Experts, kinds: Collection[str], max_rows: int) -> Rooms:
     """Sizes of the scratch of an op, by a key that ops share: the table of groups, and the gathered inputs in each kind."""
     slots = max_rows * op.used
     rooms: Rooms = {("groups", op.choice, op.count): (ENTRY * (1 + op.count + slots),)}
-    if "code" in kinds:
-        rooms["codes", op.x, op.used] = quantized_bytes(op.cols, slots, isas.choose())
-    if any(kind != "code" for kind in kinds):
-        rooms["floats", op.x, op.used] = (4 * op.cols * slots,)
+    for kind in sorted(kinds):
+        rooms[kind, op.x, op.used] = (4 * op.cols * slots,) if kind == "floats" else quantized_bytes(kind, op.cols, slots, isas.choose())
     return rooms
 
 
 def expert_rooms(op: ops.Experts, tensors: Mapping[str, Tensor], max_rows: int, exact: bool) -> Rooms:
     """The scratch that `experts` will take, for the plan of memory."""
-    return _rooms(op, {packing_of(tensors[name], exact).kind for name in op.weights}, max_rows)
+    return _rooms(op, {reads(packing_of(tensors[name], exact), isas.choose()) for name in op.weights}, max_rows)
 
 
 def route(p: Phases, op: ops.Route) -> None:
@@ -45,11 +43,11 @@ def route(p: Phases, op: ops.Route) -> None:
 def experts(p: Phases, op: ops.Experts) -> None:
     """Group the slots of all rows by expert, unless they are; gather the inputs in that order; multiply."""
     matrices = [p.weights.matrices[name] for name in op.weights]
-    rooms = _rooms(op, {m.packing.kind for m in matrices}, p.max_rows)
+    rooms = _rooms(op, {reads(m.packing, p.isa) for m in matrices}, p.max_rows)
     p.flush()
     (table,) = p.room(*next(item for item in rooms.items() if item[0][0] == "groups"))
     pairs = table + ENTRY * (1 + op.count)
-    if not p.is_fresh(op.choice):
+    if not p.is_fresh(op.choice, "groups"):
         p.phase(Phase("grouping", p.block(*p.at(op.choice), op.used, op.count, table, p.rows()), fixed=1, on_outputs=p.on_outputs))
     inputs: dict[str, tuple[int, ...]] = {}
     for key, sizes in rooms.items():
@@ -79,8 +77,7 @@ def _product(
     """The argument block of one stack of matrices (`kernels/experts.py` draws it)."""
     packing = matrix.packing
     if packing.kind == "code":
-        q, d, sums, sums_of_pairs = inputs["codes"]
-        blocks, x = matrix.cols // packing.cols, (q, d, sums_of_pairs if packing.sub == 32 else sums)
+        blocks, x = matrix.cols // packing.cols, Quantized(*inputs[reads(packing, p.isa)]).inputs(packing)
     else:
         blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
     return p.block(matrix.address, blocks, -(-matrix.rows // 16), parts, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(),

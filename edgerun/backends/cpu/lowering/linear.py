@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 def linear(p: Phases, op: ops.Linear) -> None:
     """One phase; the chunks of several matrices lie side by side."""
     matrices = [p.weights.matrices[name] for name in op.weights]
-    quantized = p.quantize(op.x, matrices)
+    quantized = [p.quantize(op.x, matrix) for matrix in matrices]
     p.flush()
     start, links, first = 0, [], 0
-    for matrix, bias in zip(matrices, op.biases, strict=True):
+    for matrix, inputs, bias in zip(matrices, quantized, op.biases, strict=True):
         out = op.out.part(start, matrix.rows)
         residual = op.residual.part(start, matrix.rows) if op.residual else None
         blocks = -(-matrix.rows // 16)
         per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks // (4 * p.threads))))
         chunks = -(-blocks // per)
-        links.append((first, chunks, matrix.kernel, _product(p, op.x, quantized, matrix, bias, out, residual, chunks)))
+        links.append((first, chunks, matrix.kernel, _product(p, op.x, inputs, matrix, bias, out, residual, chunks)))
         start, first = start + matrix.rows, first + chunks
     kernel, args = p.fan(links)
     p.phase(Phase(kernel, args, fixed=first, on_outputs=p.on_outputs))
@@ -37,7 +37,7 @@ def linear(p: Phases, op: ops.Linear) -> None:
 def head_linear(p: Phases, op: ops.HeadLinear) -> None:
     """One phase; each slice has a matrix, and its activations by themselves."""
     stack = p.weights.matrices[op.weight]
-    quantized = [p.quantize(x, [stack]) for x in op.x.views]
+    quantized = [p.quantize(x, stack) for x in op.x.views]
     p.flush()
     blocks = -(-stack.rows // 16)
     per = max(1, min(CHUNK_BYTES // stack.block_bytes, -(-blocks * stack.count // (4 * p.threads)), blocks))
@@ -55,7 +55,7 @@ def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix
     packing = matrix.packing
     if packing.kind == "code":
         assert quantized is not None
-        blocks, inputs = matrix.cols // packing.cols, (quantized.q, quantized.d, quantized.pairs if packing.sub == 32 else quantized.sums)
+        blocks, inputs = matrix.cols // packing.cols, quantized.inputs(packing)
     else:
         blocks, inputs = matrix.cols, (*p.at(x), 0)
     end = p.at(residual) if residual else (0, 0)
