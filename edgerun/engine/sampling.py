@@ -7,7 +7,7 @@ probabilities before the temperature. The same logits, settings, seed, position 
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -88,7 +88,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling) -> None:
         self.sampling = sampling
-        self.seed = secrets.randbits(32) if sampling.seed in (None, -1) else int(sampling.seed or 0)
+        self.seed = int.from_bytes(os.urandom(4), "little") if sampling.seed in (None, -1) else int(sampling.seed or 0)
         self._biased = np.fromiter(sampling.logit_bias, np.int64, len(sampling.logit_bias))
         self._biases = np.fromiter(sampling.logit_bias.values(), np.float32, len(sampling.logit_bias))
         self._penalizes = sampling.repeat_last_n != 0 and (
