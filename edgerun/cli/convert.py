@@ -11,6 +11,7 @@ import typer
 from edgerun.cli import options as o
 from edgerun.cli.clean import clean
 from edgerun.cli.exit import warn
+from edgerun.cli.source import checkpoint_folder, tell_left_out
 from edgerun.cli.table import size, table
 from edgerun.cli.target import Force, refuse_existing
 from edgerun.cli.terminal import status, stdout
@@ -19,7 +20,7 @@ from edgerun.errors import UsageError
 if TYPE_CHECKING:
     from quant.convert import Plan
 
-Source = Annotated[Path, typer.Argument(metavar="SRC", help="A folder with config.json, *.safetensors and the tokenizer's files.")]
+Source = Annotated[str, typer.Argument(metavar="SRC", help="A folder with config.json, *.safetensors and the tokenizer's files, or hf:user/repo.")]
 Out = Annotated[Path | None, typer.Argument(metavar="[OUT]", show_default=False, help="The new file; default: beside the folder, named by it and the type.")]
 Outtype = Annotated[
     Literal["f32", "f16", "bf16", "q8_0", "auto"],
@@ -39,23 +40,24 @@ def command(
 ) -> None:  # fmt: skip
     """Make a model file of a checkpoint.
 
-    SRC is a folder as the Hugging Face hub has them. Only JSON, SentencePiece models and safetensors are read: no pickle, and no code that
+    SRC is a folder as the Hugging Face hub has them, or a repository there, whose files go into the hub's own cache. Only JSON, SentencePiece models and safetensors are read: no pickle, and no code that
     comes with a checkpoint. Everything is checked before the first byte is written, and OUT appears when it is whole.
     """
 
     from edgerun import machine
     from quant.convert import Checkpoint, Plan, card, convert, token_rows, vocabulary
 
-    with Checkpoint(source) as checkpoint:
-        entries = [*card(source, checkpoint.weights), *vocabulary(source, token_rows(checkpoint), pre=pre)]
+    folder, name = checkpoint_folder(source, quiet)
+    with Checkpoint(folder) as checkpoint:
+        entries = [*card(folder, checkpoint.weights), *vocabulary(folder, token_rows(checkpoint), pre=pre)]
         plan = Plan.of(checkpoint, outtype, entries)
+        tell_left_out(plan, quiet)
         if not quiet:
             _tell(plan)
         if dry_run:
             stdout().write(_json(plan) if output == "json" else _text(plan))
             return
-        folder = source.resolve()
-        target = out or folder.with_name(f"{folder.name}-{plan.outtype.upper()}.gguf")
+        target = out or name.with_name(f"{name.name}-{plan.outtype.upper()}.gguf")
         if target.is_dir():
             raise UsageError(f"{str(target)!a} is a folder; give the name of a file in it")
         refuse_existing(target, force)
@@ -66,9 +68,6 @@ def command(
 
 def _tell(plan: Plan) -> None:
     """Warn of what the user should know before it is done."""
-    if plan.left_out:
-        few = ", ".join(clean(name, keep_newlines=False) for name in plan.left_out[:3]) + (", ..." if len(plan.left_out) > 3 else "")
-        warn(f"{len(plan.left_out)} tensors have no part in the text model's file: {few}")
     for row in plan.rows:
         if row.instead_of:
             warn(f"warning: {row.name} becomes {row.type}: its rows of {row.shape[-1]} do not fill the blocks of {row.instead_of}")

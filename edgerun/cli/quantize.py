@@ -12,7 +12,9 @@ import typer
 from edgerun.cli import options as o
 from edgerun.cli.clean import clean
 from edgerun.cli.complete import models
+from edgerun.cli.convert import Pre
 from edgerun.cli.exit import warn
+from edgerun.cli.source import opened
 from edgerun.cli.table import size, table
 from edgerun.cli.target import Force, refuse_existing
 from edgerun.cli.terminal import status, stdout
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)B?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
-Words = Annotated[list[str], typer.Argument(metavar="SRC [OUT] TYPE", autocompletion=models, help="The model, the new file (default: beside it, named by the type), and its type.")]
+Words = Annotated[list[str], typer.Argument(metavar="SRC [OUT] TYPE", autocompletion=models, help="The model or checkpoint, the new file (default: beside it, named by the type), and its type.")]
 Imatrix = Annotated[str | None, typer.Option("--imatrix", metavar="FILE", show_default=False, help="How much each column matters: a file of edgerun imatrix or llama-imatrix.")]
 TensorType = Annotated[list[str] | None, typer.Option("--tensor-type", metavar="REGEX=TYPE", show_default=False, help="Type of the tensors whose names match; may be repeated.")]
 OutputType = Annotated[str | None, typer.Option("--output-type", metavar="TYPE", show_default=False, help="Type of the output matrix.")]
@@ -42,16 +44,15 @@ Output = Annotated[Literal["text", "json"], typer.Option("-o", "--output", show_
 def command(
     words: Words, imatrix: Imatrix = None, tensor_type: TensorType = None, output_type: OutputType = None, token_embedding_type: EmbeddingType = None,
     pure: Pure = False, no_fallback: NoFallback = False, dry_run: DryRun = False, set: Set = None, split_size: SplitSize = None, keep_split: KeepSplit = False,
-    force: Force = False, threads: o.Threads = None, output: Output = "text", quiet: o.Quiet = False,
+    pre: Pre = None, force: Force = False, threads: o.Threads = None, output: Output = "text", quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Make a model smaller.
 
     TYPE is a type of tensors (Q8_0, Q4_0, IQ4_XS, ...) or one of llama.cpp's mixes of them (Q4_K_M, Q3_K_S, ...), which give more bits to what a
-    model suffers most by. Everything is checked before the first byte is written, and OUT appears when it is whole.
+    model suffers most by. SRC is a model file or the name of one that is here, or a checkpoint as edgerun convert takes it (a folder, hf:user/repo),
+    which becomes smaller without a file in between. Everything is checked before the first byte is written, and OUT appears when it is whole.
     """
     from edgerun import machine
-    from edgerun.gguf import open_gguf
-    from edgerun.hub import resolve
     from quant.edit import Change
     from quant.importance import Importance
     from quant.plan import Plan
@@ -61,8 +62,8 @@ def command(
         raise UsageError("a model, perhaps a name for the new file, and a type are needed, as in: edgerun quantize model-f16.gguf Q4_K_M")
     recipe, choices, most = _recipe(words[-1]), _choices(tensor_type, output_type, token_embedding_type, pure, not no_fallback), _bytes(split_size)
     weights = Importance.read(Path(imatrix)) if imatrix else None
-    path = resolve(words[0], download=False)
-    with open_gguf(path) as file:
+    file, path = opened(words[0], pre, quiet)
+    with file:
         plan = Plan.of(file, recipe, choices, measured=weights is not None)
         _tell(plan, weights is not None, quiet)
         if dry_run:

@@ -19,6 +19,7 @@ from edgerun.errors import OutputError
 from edgerun.gguf.file import shown
 from edgerun.gguf.header import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_NAME_BYTES
 from edgerun.gguf.types import ARRAY, BOOL, F32, I32, I64, STRING, TENSOR_TYPES, U32, U64, VALUE_CODES, VALUE_NAMES
+from edgerun.gguf.value import Value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,6 +137,16 @@ def _pieces(content: Any) -> Iterable[Bytes]:
 def _string(text: str | bytes) -> bytes:
     content = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     return struct.pack("<Q", len(content)) + content
+
+
+def as_read(value: Any, kind: str | None = None) -> Value:
+    """What a reader has of a value that was given to `GGUFWriter.add`."""
+    content = _value(value, None if kind is None else VALUE_NAMES.index(kind))
+    type = struct.unpack_from("<I", content)[0]
+    if type != ARRAY:
+        return Value(type, None, content[4:])
+    item, count = struct.unpack_from("<IQ", content, 4)
+    return Value(item, count, content[16:])
 
 
 def _value(value: Any, kind: int | None) -> bytes:

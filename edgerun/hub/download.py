@@ -13,7 +13,6 @@ from edgerun.hub import web
 from edgerun.hub.names import shown
 from edgerun.hub.part import Part
 
-MAGIC = b"GGUF"
 _BLOCK = 1 << 18
 _TICK = 0.05           # seconds between two calls of `progress`
 _WORTH = 1 << 16       # bytes after which a connection has been of use
@@ -29,10 +28,11 @@ def download(
     sha256: str | None = None,
     size: int | None = None,
     token: str | None = None,
+    magic: bytes = b"GGUF",
     check: Callable[[int, int], None] = lambda size, missing: None,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Fetch the GGUF file at `url` to `target`, continuing what an earlier try left beside it.
+    """Fetch the file at `url`, which begins with `magic`, to `target`, continuing what an earlier try left beside it.
 
     `check` gets the size of the file and the bytes still missing, before the first one is fetched. Raises SourceError after enough tries, or at
     once when trying again is pointless; the part stays, unless its length, hash or first bytes are wrong.
@@ -43,7 +43,7 @@ def download(
         while True:
             before = part.size
             try:
-                total = _transfer(url, part, size, sha256 is not None, token, check, progress)
+                total = _transfer(url, part, size, sha256 is not None, token, magic, check, progress)
                 break
             except web.FAILURES as error:
                 if part.size >= before + _WORTH:
@@ -55,7 +55,7 @@ def download(
 
 
 def _transfer(
-    url: str, part: Part, size: int | None, hashed: bool, token: str | None, check: Callable[[int, int], None], progress: Progress
+    url: str, part: Part, size: int | None, hashed: bool, token: str | None, magic: bytes, check: Callable[[int, int], None], progress: Progress
 ) -> int | None:
     """One connection: ask for what is missing and append it. Returns the length of the whole file where the server says it."""
     if size is not None and part.size == size:
@@ -71,7 +71,7 @@ def _transfer(
         if refusal.headers.get("Content-Range") == f"bytes */{part.size}":   # all of it is here already
             return part.size
         part.restart("")
-        return _transfer(url, part, size, hashed, token, check, progress)
+        return _transfer(url, part, size, hashed, token, magic, check, progress)
     with reply:
         start, total = _position(reply)
         if start != part.size:
@@ -84,17 +84,17 @@ def _transfer(
         if not part.size:
             part.restart(_version(reply.headers))
         check(total or 0, max((total or 0) - part.size, 0))
-        _receive(reply, part, total, progress)
+        _receive(reply, part, total, magic, progress)
     return total
 
 
-def _receive(reply: web.Reply, part: Part, total: int | None, progress: Progress) -> None:
+def _receive(reply: web.Reply, part: Part, total: int | None, magic: bytes, progress: Progress) -> None:
     """Append the body; ConnectionResetError when it ends before `total`."""
     shown_at = 0.0
     progress(part.size, total)
     while block := reply.read1(_BLOCK):
         part.write(block)
-        if len(part.head) == 4 and part.head != MAGIC:
+        if len(part.head) == 4 and not part.head.startswith(magic):
             head = part.head
             part.discard()
             raise SourceError(f"{web.host_of(reply.url)}: the answer is not a GGUF file (it begins with {head!r}); check the address")

@@ -18,6 +18,7 @@ from edgerun.hub.source import Wish
 if TYPE_CHECKING:
     from edgerun.hub.huggingface import HuggingFace, RemoteFile
 
+MAGIC = b"GGUF"   # of a model file
 PROBE = 2.0   # seconds the hub has to answer when another source can take its place
 
 _unreachable: dict[str, str] = {}   # endpoints that gave no answer to a probe of this process, and why
@@ -45,7 +46,7 @@ class HubSource:
 
     def probe(self) -> None:
         """One request about the file. A hub that gave no answer is not asked again by this process."""
-        hub = _hub()
+        hub = the_hub()
         if hub.endpoint in _unreachable:
             raise SourceError(_unreachable[hub.endpoint])
         self._remotes = _in_time(lambda: self._describe(hub, patient=False), hub.endpoint)
@@ -54,12 +55,12 @@ class HubSource:
         """Every part of the file, each under the lock that the hub's library would hold."""
         from edgerun.hub.space import require_disk, require_memory
 
-        hub = _hub()
+        hub = the_hub()
         remotes = self._remotes or self._describe(hub, patient=True)
         if not wish.force:
             require_memory(remotes[0].name, sum(remote.size or 0 for remote in remotes))
-        require_disk(self._cache.root, sum(self._missing(remote) for remote in remotes))
-        paths = [self._fetch_part(hub, remote, wish) for remote in remotes]
+        require_disk(self._cache.root, sum(missing(self._cache, remote) for remote in remotes))
+        paths = [fetch(hub, self._cache, remote, wish, self._sha256) for remote in remotes]
         return paths[0]
 
     def _describe(self, hub: HuggingFace, patient: bool) -> list[RemoteFile]:
@@ -71,31 +72,36 @@ class HubSource:
             raise SourceError(f"{self._repo} holds another {shown(first)} than the catalogue means")
         return [head, *(hub.describe(self._repo, name, head.commit, patient=patient) for name in others)]
 
-    def _missing(self, remote: RemoteFile) -> int:
-        """Bytes of it still to be fetched."""
-        blob = self._cache.blob(self._repo, remote.etag)
-        part = blob.with_name(blob.name + ".part")
-        there = part.stat().st_size if part.exists() else 0
-        return 0 if blob.exists() else max((remote.size or 0) - there, 0)
 
-    def _fetch_part(self, hub: HuggingFace, remote: RemoteFile, wish: Wish) -> Path:
-        from edgerun.hub.download import download
-
-        blob = self._cache.blob(self._repo, remote.etag)
-        with Lock(self._cache.lock_file(self._repo, remote.etag), wish.waiting_for(remote.name)):
-            if not blob.exists() and not self._cache.holds(self._repo, remote.commit, remote.name):
-                download(
-                    remote.url,
-                    blob,
-                    sha256=self._sha256 or remote.sha256,
-                    size=remote.size,
-                    token=hub.token,
-                    progress=wish.progress_of(remote.name),
-                )
-            return self._cache.link(self._repo, remote.commit, remote.name, remote.etag)
+def missing(cache: HubCache, remote: RemoteFile) -> int:
+    """Bytes of a file still to be fetched."""
+    blob = cache.blob(remote.repo, remote.etag)
+    part = blob.with_name(blob.name + ".part")
+    there = part.stat().st_size if part.exists() else 0
+    return 0 if blob.exists() else max((remote.size or 0) - there, 0)
 
 
-def _hub() -> HuggingFace:
+def fetch(hub: HuggingFace, cache: HubCache, remote: RemoteFile, wish: Wish, sha256: str | None = None, magic: bytes = MAGIC) -> Path:
+    """A file into the cache, unless it is there, under the lock that the hub's library would hold. magic: what it has to begin with."""
+    from edgerun.hub.download import download
+
+    blob = cache.blob(remote.repo, remote.etag)
+    with Lock(cache.lock_file(remote.repo, remote.etag), wish.waiting_for(remote.name)):
+        if not blob.exists() and not cache.holds(remote.repo, remote.commit, remote.name):
+            download(
+                remote.url,
+                blob,
+                sha256=sha256 or remote.sha256,
+                size=remote.size,
+                token=hub.token,
+                magic=magic,
+                progress=wish.progress_of(remote.name),
+            )
+        return cache.link(remote.repo, remote.commit, remote.name, remote.etag)
+
+
+def the_hub() -> HuggingFace:
+    """The hub, unless it is not to be asked. SourceError then."""
     from edgerun.hub.huggingface import HuggingFace
 
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):

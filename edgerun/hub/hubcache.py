@@ -30,7 +30,7 @@ class HubCache:
     def find(self, repo: str, file: str) -> Path | None:
         """Where `file` of `repo` is, with all parts of it if it is split; the version last asked for comes first."""
         names = split_names(file)
-        for snapshot in self._snapshots(repo):
+        for snapshot in self.snapshots(repo):
             if all((snapshot / name).is_file() for name in names):
                 return snapshot / names[0]
         return None
@@ -41,7 +41,7 @@ class HubCache:
 
     def files(self, repo: str) -> list[str]:
         """Names of the GGUF files of `repo` that are here."""
-        return list(dict.fromkeys(p.relative_to(s).as_posix() for s in self._snapshots(repo) for p in _gguf_files(s)))
+        return list(dict.fromkeys(p.relative_to(s).as_posix() for s in self.snapshots(repo) for p in _gguf_files(s)))
 
     def models(self) -> Iterator[tuple[str, str, Path]]:
         """(repository, file, path) of every GGUF file here; a file of several snapshots only in the newest."""
@@ -82,7 +82,7 @@ class HubCache:
         """Remove `file` (all its parts) from every snapshot, and the content that nothing else links to. Returns the bytes freed."""
         folder, freed = self._folder(repo), 0
         for name in split_names(file):
-            for pointer in (s / name for s in self._snapshots(repo)):
+            for pointer in (s / name for s in self.snapshots(repo)):
                 if pointer.is_symlink():
                     content = pointer.resolve()
                     pointer.unlink()
@@ -120,7 +120,7 @@ class HubCache:
     def _folder(self, repo: str) -> Path:
         return self.root / ("models--" + repo.replace("/", "--"))
 
-    def _snapshots(self, repo: str) -> list[Path]:
+    def snapshots(self, repo: str) -> list[Path]:
         """Folders of the versions here: the one that "main" names, then the others, newest first."""
         folder = self._folder(repo)
         try:

@@ -67,14 +67,18 @@ class HuggingFace:
 
     def gguf_files(self, repo: str) -> list[str]:
         """Names of all GGUF files of `repo`. SourceError if there is no such repository."""
+        return [str(safe_path(name, repo)) for name in self.files(repo) if name.endswith(".gguf")]
+
+    def files(self, repo: str) -> list[str]:
+        """Names of all files of `repo`, as the hub gives them: check one before it is used as a path."""
         url: str | None = f"{self.endpoint}/api/models/{repo}/tree/main?recursive=true"
         names: list[str] = []
         for _ in range(_MOST_PAGES):
             if url is None:
                 break
             page, url = self._page(url)
-            names += [path for item in page if (path := _gguf_path(item))]
-        return [str(safe_path(name, repo)) for name in names]
+            names += [path for item in page if (path := _path(item))]
+        return names
 
     def _page(self, url: str) -> tuple[list[Any], str | None]:
         """One page of a listing, and the address of the next."""
@@ -111,10 +115,10 @@ def _describes(headers: Message) -> bool:
     return "X-Linked-Etag" in headers and "X-Repo-Commit" in headers
 
 
-def _gguf_path(item: object) -> str | None:
-    """The path of one item of a listing, if it is a GGUF file."""
+def _path(item: object) -> str | None:
+    """The path of one item of a listing, if it is a file."""
     path = item.get("path") if isinstance(item, dict) and item.get("type") == "file" else None
-    return path if isinstance(path, str) and path.endswith(".gguf") else None
+    return path if isinstance(path, str) else None
 
 
 def _asked(url: str, ask: Callable[[], _T], patient: bool) -> _T:

@@ -82,7 +82,7 @@ class Checkpoint:
         self.name = shown(str(folder), 1000)
         if not folder.is_dir():
             raise UsageError(f"{self.name}: is not a folder with config.json and *.safetensors")
-        self._open = contextlib.ExitStack()
+        self._opened: list[File] = []
         self.tensors: dict[str, Stored] = {}
         try:
             config = self.json("config.json")
@@ -112,9 +112,15 @@ class Checkpoint:
         """How many numbers its tensors hold."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
+    def release(self) -> tuple[File, ...]:
+        """Its open files, which the caller will close."""
+        files, self._opened = tuple(self._opened), []
+        return files
+
     def close(self) -> None:
         """Close its files."""
-        self._open.close()
+        for file in self._opened:
+            file.close()
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -156,7 +162,7 @@ class Checkpoint:
 
     def _add(self, name: str, wanted: set[str] | None) -> None:
         file = File(self.folder / name)
-        self._open.callback(file.close)
+        self._opened.append(file)
         for tensor in _tensors(file):
             if wanted is not None and tensor.name not in wanted:
                 continue
