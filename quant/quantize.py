@@ -14,7 +14,9 @@ from edgerun.gguf import GGUF
 from edgerun.gguf.writer import GGUFWriter
 from quant.edit import Change, copy_metadata, refuse_source
 from quant.importance import Importance
+from quant.journal import journals, made_from
 from quant.plan import Plan, Row
+from quant.room import require_room
 
 Progress = Callable[[int, int], None]   # (bytes of the source dealt with, of)
 
@@ -36,15 +38,16 @@ def quantize(
 ) -> list[Path]:
     """Write the plan's file to `out`, or, where it is larger than `most` bytes, to several; which. Nothing is there until all of it is.
 
-    Memory holds one tensor and a few slices. UsageError when `out` is the source, ModelError for weights that a type cannot hold,
-    OutputError when it cannot be written.
+    Memory holds one tensor and a few slices. What an interrupted run left is continued. UsageError when `out` is the source, ModelError for
+    weights that a type cannot hold, ResourceError when the disk has no room, OutputError when it cannot be written.
     """
     groups = _groups(plan.rows, most)
     paths = [out] if len(groups) == 1 else [_part_name(out, i, len(groups)) for i in range(len(groups))]
     refuse_source(file, out, paths)
+    require_room(out, paths, plan.nbytes)
     stated = [Change("general.file_type", plan.recipe.file_type, "u32"), Change("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
     total = sum(tensor.nbytes for tensor in file.tensors.values())
-    with ThreadPoolExecutor(threads) as pool:
+    with journals(paths, made_from(file.files, *_digests(importance))) as kept, ThreadPoolExecutor(threads) as pool:
         worker = _Worker(pool, importance, lambda done: progress(done, total))
         writers = [GGUFWriter(path) for path in paths]
         copy_metadata(file.metadata, writers[0], [*stated, *changes], removed)
@@ -56,16 +59,24 @@ def quantize(
             for row in rows:
                 writer.add_tensor(row.tensor.name, worker.bytes_of(row), row.type_id, row.tensor.shape)
         try:
-            for writer in writers:
-                writer.write()
+            for writer, journal in zip(writers, kept, strict=True):
+                writer.write(journal)
             for writer in reversed(writers):   # the first part, without which there is no model, comes last
                 writer.publish()
-        except BaseException:
+        except Exception:
             for writer in writers:
                 writer.discard()
             raise
     progress(total, total)
     return paths
+
+
+def _digests(importance: Importance | None) -> Iterator[bytes]:
+    """What the new weights depend on besides the source."""
+    for name in importance or ():
+        yield name.encode("utf-8", "surrogateescape")
+        if importance:
+            yield importance[name].tobytes()
 
 
 def _groups(rows: Sequence[Row], most: int | None) -> list[list[Row]]:
@@ -91,15 +102,17 @@ class _Worker:
 
     def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, progress: Callable[[int], None]) -> None:
         self._pool, self._importance, self._progress = pool, importance, progress
-        self._done = 0
+        self._planned = 0
 
     def bytes_of(self, row: Row) -> Callable[[], memoryview]:
         """A function that gives the tensor's new bytes when they are to be written."""
 
+        done = self._planned   # when its turn comes, whether what is before it was made or there already
+        self._planned += row.tensor.nbytes
+
         def made() -> memoryview:
-            self._progress(self._done)
+            self._progress(done)
             content = self._encoded(row) if row.changes else row.tensor.read()
-            self._done += row.tensor.nbytes
             return content.reshape(-1).data
 
         return made

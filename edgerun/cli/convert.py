@@ -13,7 +13,7 @@ from edgerun.cli.clean import clean
 from edgerun.cli.exit import warn
 from edgerun.cli.source import checkpoint_folder, tell_left_out
 from edgerun.cli.table import size, table
-from edgerun.cli.target import Force, refuse_existing
+from edgerun.cli.target import Force, refuse_existing, resumable
 from edgerun.cli.terminal import status, stdout
 from edgerun.errors import UsageError
 
@@ -41,7 +41,8 @@ def command(
     """Make a model file of a checkpoint.
 
     SRC is a folder as the Hugging Face hub has them, or a repository there, whose files go into the hub's own cache. Only JSON, SentencePiece models and safetensors are read: no pickle, and no code that
-    comes with a checkpoint. Everything is checked before the first byte is written, and OUT appears when it is whole.
+    comes with a checkpoint. Everything is checked before the first byte is written, and OUT appears when it is whole. What is done when this
+    is interrupted is kept beside it, and the same command continues it.
     """
 
     from edgerun import machine
@@ -61,7 +62,7 @@ def command(
         if target.is_dir():
             raise UsageError(f"{str(target)!a} is a folder; give the name of a file in it")
         refuse_existing(target, force)
-        with status("converting:", 0.0, wanted=not quiet) as advance:
+        with resumable(target), status("converting:", 0.0, wanted=not quiet) as advance:
             convert(plan, target, threads=machine.threads(threads).count, progress=advance)
     stdout().write(f"wrote {clean(str(target), keep_newlines=False)}: {plan.family.architecture}, {size(target.stat().st_size)}\n")
 

@@ -16,7 +16,7 @@ from edgerun.cli.convert import Pre
 from edgerun.cli.exit import warn
 from edgerun.cli.source import opened
 from edgerun.cli.table import size, table
-from edgerun.cli.target import Force, refuse_existing
+from edgerun.cli.target import Force, refuse_existing, resumable
 from edgerun.cli.terminal import status, stdout
 from edgerun.errors import UsageError
 
@@ -51,6 +51,7 @@ def command(
     TYPE is a type of tensors (Q8_0, Q4_0, IQ4_XS, ...) or one of llama.cpp's mixes of them (Q4_K_M, Q3_K_S, ...), which give more bits to what a
     model suffers most by. SRC is a model file or the name of one that is here, or a checkpoint as edgerun convert takes it (a folder, hf:user/repo),
     which becomes smaller without a file in between. Everything is checked before the first byte is written, and OUT appears when it is whole.
+    What is done when this is interrupted is kept beside it, and the same command continues it.
     """
     from edgerun import machine
     from quant.edit import Change
@@ -74,7 +75,7 @@ def command(
         if keep_split and len(file.files) > 1:
             most = -(-plan.nbytes // len(file.files))
         changes = [Change.parse(text, file.metadata) for text in set or ()]
-        with status("quantizing:", 0.0, wanted=not quiet) as advance:
+        with resumable(target), status("quantizing:", 0.0, wanted=not quiet) as advance:
             written = quantize(file, plan, target, importance=weights, threads=machine.threads(threads).count, changes=changes, most=most, progress=advance)
         before = file.size
     after = sum(part.stat().st_size for part in written)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from edgerun.errors import OutputError
 from edgerun.gguf.file import shown
@@ -26,6 +27,22 @@ if TYPE_CHECKING:
 
 Bytes = bytes | bytearray | memoryview
 _DTYPES = {"float32": 0, "float16": 1, "int8": 24, "int16": 25, "int32": 26, "int64": 27, "float64": 28}
+
+
+_PIECE = 1 << 20   # bytes of a file read again at a time
+
+
+class Journal(Protocol):
+    """Remembers which tensors are written, in their order, by a checksum of each. See `quant/journal.py`."""
+
+    def known(self, head: bytes) -> list[int]:
+        """What an earlier try to write the file that begins with `head` remembered."""
+
+    def restart(self, checksums: Iterable[int]) -> None:
+        """Forget all but these."""
+
+    def add(self, checksum: int) -> None:
+        """Remember another one."""
 
 
 class GGUFWriter:
@@ -74,10 +91,14 @@ class GGUFWriter:
         self.write()
         self.publish()
 
-    def write(self) -> None:
-        """Write all of it beside its place. OutputError when that fails; then nothing is left behind."""
-        with self._removing(), open(self._part, "wb") as file:
-            self._write(file)
+    def write(self, journal: Journal | None = None) -> None:
+        """Write all of it beside its place. OutputError when that fails; then nothing is left behind.
+
+        With a journal, the tensors that an earlier try wrote are kept if they are as they were, and the functions that make them are not
+        called; and what is there stays when the program is told to end.
+        """
+        with self._removing(journal), open(self._part, "r+b" if journal and self._part.is_file() else "w+b") as file:
+            self._write(file, journal)
             file.flush()
             os.fsync(file.fileno())
 
@@ -92,11 +113,12 @@ class GGUFWriter:
             self._part.unlink(missing_ok=True)
 
     @contextmanager
-    def _removing(self) -> Iterator[None]:
+    def _removing(self, journal: Journal | None = None) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            self.discard()
+            if journal is None or isinstance(error, Exception):
+                self.discard()
             if isinstance(error, OSError):
                 raise OutputError(f"{shown(str(self.path), 1000)}: cannot be written: {error.strerror or error}") from None
             raise
@@ -108,23 +130,55 @@ class GGUFWriter:
         if kind is None:
             self.close()
 
-    def _write(self, file: BinaryIO) -> None:
-        file.write(b"GGUF" + struct.pack("<IQQ", 3, len(self._tensors), len(self._values)))
-        for key, value in self._values.items():
-            file.write(_string(key) + value)
-        offset = 0
-        for name, (shape, type_id, nbytes, _) in self._tensors.items():
-            file.write(_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), type_id, offset))
-            offset += nbytes + -nbytes % self._alignment
-        file.write(bytes(-file.tell() % self._alignment))
-        for name, (_, _, nbytes, data) in self._tensors.items():
-            written = 0
+    def _write(self, file: BinaryIO, journal: Journal | None) -> None:
+        head = self._head()
+        sizes = [nbytes + -nbytes % self._alignment for _, _, nbytes, _ in self._tensors.values()]
+        known = _proven(file, head, sizes, journal.known(head)) if journal else []
+        file.seek(0)
+        file.truncate(len(head) + sum(sizes[: len(known)]) if known else 0)
+        if not known:
+            file.write(head)
+        file.seek(0, os.SEEK_END)
+        if journal:
+            journal.restart(known)
+        for name, (_, _, nbytes, data) in list(self._tensors.items())[len(known) :]:
+            written = checksum = 0
             for piece in _pieces(data() if callable(data) else data):
                 written += memoryview(piece).nbytes
+                checksum = zlib.crc32(piece, checksum) if journal else 0
                 file.write(piece)
             if written != nbytes:
                 raise ValueError(f"the tensor {name!r} has {written} bytes; its shape and type need {nbytes}")
-            file.write(bytes(-nbytes % self._alignment))
+            padding = bytes(-nbytes % self._alignment)
+            file.write(padding)
+            if journal:
+                file.flush()
+                journal.add(zlib.crc32(padding, checksum))
+
+    def _head(self) -> bytes:
+        """Everything before the tensors' bytes."""
+        parts = [b"GGUF" + struct.pack("<IQQ", 3, len(self._tensors), len(self._values))]
+        parts += [_string(key) + value for key, value in self._values.items()]
+        offset = 0
+        for name, (shape, type_id, nbytes, _) in self._tensors.items():
+            parts.append(_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), type_id, offset))
+            offset += nbytes + -nbytes % self._alignment
+        parts.append(bytes(-sum(map(len, parts)) % self._alignment))
+        return b"".join(parts)
+
+
+def _proven(file: BinaryIO, head: bytes, sizes: list[int], known: list[int]) -> list[int]:
+    """The checksums, from the first on, of tensors that are in the file behind its head."""
+    if not known or file.read(len(head)) != head:
+        return []
+    for number, (size, wanted) in enumerate(zip(sizes, known, strict=False)):
+        checksum = left = 0
+        for left in range(size, 0, -_PIECE):
+            piece = file.read(min(_PIECE, left))
+            checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+        if left or checksum != wanted:
+            return known[:number]
+    return known[: len(sizes)]
 
 
 def _pieces(content: Any) -> Iterable[Bytes]:

@@ -43,7 +43,7 @@ class Lock:
             file = open(self._path, "ab")   # noqa: SIM115 (closed by release)
         except OSError as error:
             raise ResourceError(f"{shown(self._path, 200)} cannot be written ({error.strerror}); check the permissions of its folder") from error
-        if _locked(file):
+        if locked(file):
             self._file = file
             return True
         file.close()
@@ -56,7 +56,7 @@ class Lock:
             self._file = None
 
 
-def _locked(file: IO[bytes]) -> bool:
+def locked(file: IO[bytes]) -> bool:
     """Lock `file` without waiting; False when another process holds it. A file system without locks lets everyone in."""
     if os.name != "posix":
         import msvcrt

@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from edgerun.errors import ResourceError
-from edgerun.gguf.file import shown
 from edgerun.gguf.writer import GGUFWriter
 from quant.convert.config import Config
 from quant.convert.pieces import encoded, pieces
 from quant.convert.plan import Plan, Progress, Row
+from quant.journal import journals, made_from
+from quant.room import require_room
 
 
 def convert(plan: Plan, out: Path, *, threads: int = 1, progress: Progress = lambda done, of: None) -> None:
     """Write the plan's file to `out`, which appears when all of it is safe on disk.
 
-    Memory holds a few slices, or one matrix of the checkpoint where its numbers change places. ModelError for damaged files and for
-    weights that a type cannot hold, ResourceError when the disk has no room, OutputError when it cannot be written.
+    Memory holds a few slices, or one matrix of the checkpoint where its numbers change places. What an interrupted run left is continued.
+    ModelError for damaged files and for weights that a type cannot hold, ResourceError when the disk has no room, OutputError when it
+    cannot be written.
     """
-    _require_room(plan, out)
+    require_room(out, [out], plan.nbytes)
     writer = GGUFWriter(out)
     for key, value, kind in plan.keys:
         writer.add(key, value, kind)
-    done = 0
-    with ThreadPoolExecutor(threads) as pool:
+    before = 0
+    files = {stored.file: None for row in plan.rows for stored in row.sources}
+    with journals([out], made_from(files)) as (journal,), ThreadPoolExecutor(threads) as pool:
 
-        def content(row: Row) -> Callable[[], Iterator[memoryview]]:
+        def content(row: Row, done: int) -> Callable[[], Iterator[memoryview]]:
             def made() -> Iterator[memoryview]:
-                nonlocal done
+                written = done
                 for piece in _bytes(row, plan.config, pool, threads):
-                    progress(done, plan.nbytes)
-                    done += piece.nbytes
+                    progress(written, plan.nbytes)
+                    written += piece.nbytes
                     yield piece
 
             return made
 
         for row in plan.rows:
-            writer.add_tensor(row.name, content(row), row.type_id, row.shape)
-        writer.close()
+            writer.add_tensor(row.name, content(row, before), row.type_id, row.shape)
+            before += row.nbytes
+        writer.write(journal)
+        writer.publish()
     progress(plan.nbytes, plan.nbytes)
-
-
-def _require_room(plan: Plan, out: Path) -> None:
-    try:
-        free = shutil.disk_usage(out.parent).free
-    except OSError:
-        return   # writing will say what is wrong
-    if free < plan.nbytes:
-        raise ResourceError(f"{shown(str(out), 1000)}: {plan.nbytes} bytes will be needed and {free} are free there; make room or name another place")
 
 
 def _bytes(row: Row, config: Config, pool: ThreadPoolExecutor, threads: int) -> Iterator[memoryview]:

@@ -63,3 +63,17 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(cli: Cli, arg
     result = cli("quantize", *arguments)
     assert (result.code, result.out) == (2, "")
     assert message in result.err
+
+
+def test_what_an_interrupt_leaves_is_said_and_continued(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ("quantize", str(MODEL), str(tmp_path / "x.gguf"), "Q8_0", "-t", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr("quant.quantize._Worker._encoded", stop)
+        result = cli(*arguments)
+    assert (result.code, result.out) == (130, "")
+    assert result.err == f"edgerun: stopped; what is done is in {tmp_path / 'x.gguf.part'}: the same command continues it, or remove it\n"
+    assert cli(*arguments).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["x.gguf"]
