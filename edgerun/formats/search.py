@@ -56,10 +56,30 @@ def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
         q = ((b - low) * inverse(d) + np.float32(0.5)).astype(np.uint8)
         return np.concatenate([d, low], -1).astype(F16), np.minimum(q, top)
     b, w = columns(x, 32), columns(error_weights(x, importance, 32), 32)
-    dm = np.stack(fit_line(b, w, top, bounded=False, rounds=2), -1).astype(F16)
-    d, m = dm.astype(np.float32).T
-    q = codes_of(nearest_of(range(top + 1))((b - m) * inverse(d)), range(top + 1))
-    return dm.reshape(rows, -1, 2), q.reshape(rows, -1, 32)
+    d, m, q = _line_in_halves(b, w, top, *fit_line(b, w, top, bounded=False, rounds=2))
+    return np.stack([d, m], -1).astype(F16).reshape(rows, -1, 2), codes_of(q, range(top + 1)).reshape(rows, -1, 32)
+
+
+def _line_in_halves(x: np.ndarray, w: np.ndarray, top: int, scale: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scale and low as half floats, and the codes: of the scale's two neighbours and itself the one that is best once low is fitted to it.
+
+    Where weights lie close to such a line, as those of a file that was quantized before, the last bit of a scale is most of the error.
+    """
+    nearest, unit = nearest_of(range(top + 1)), inverse(w.sum(0))
+    found: tuple[np.ndarray, ...] = ()
+    half = scale.astype(F16)
+    for d16 in (half, np.nextafter(half, np.float16(0)), np.nextafter(half, np.float16(np.inf))):
+        d = d16.astype(np.float32)
+        q = nearest((x - low) * inverse(d))
+        m = (dot(w, x - d * q) * unit).astype(F16).astype(np.float32)
+        q = nearest((x - m) * inverse(d))
+        error = dot(w, np.square(x - d * q - m))
+        if found:
+            better = error < found[3]
+            found = tuple(np.where(better, new, old) for new, old in zip((d, m, q, error), found, strict=True))
+        else:
+            found = d, m, q, error
+    return found[0], found[1], found[2]
 
 
 def nearest_of(values: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
