@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ def checkpoint_folder(ref: str, quiet: bool) -> tuple[Path, Path]:
     """The folder of a checkpoint, fetched where `ref` names a repository, and the path that a new file is to have but for its type."""
     from edgerun.hub.snapshot import repository
 
-    local = Path(ref).expanduser()
+    local = Path(os.path.expanduser(ref))
     repo = None if local.exists() else repository(ref)
     return (_fetched(repo, quiet), Path(repo.partition("/")[2])) if repo else (local, local.resolve())
 
@@ -31,7 +32,7 @@ def opened(ref: str, pre: str | None, quiet: bool) -> tuple[GGUF, Path]:
     from edgerun.hub import resolve
     from edgerun.hub.snapshot import repository
 
-    if not Path(ref).expanduser().is_dir():
+    if not Path(os.path.expanduser(ref)).is_dir():
         try:
             path = resolve(ref, download=False)
         except ModelError:
