@@ -91,7 +91,7 @@ class Judge:
     """The source's predictions over a text, and how far another file's are from them."""
 
     def __init__(self, source: Path, text: str, positions: int) -> None:
-        with edgerun.load(source, context=WINDOW, numerics="exact") as llm:
+        with edgerun.load(source, context=WINDOW, numerics="exact", threads=1) as llm:
             ids = llm.tokenizer.encode(text)
             self.windows = [ids[at : at + WINDOW] for at in range(0, min(positions, len(ids)), WINDOW)]
             self.windows[-1] = self.windows[-1][: positions - WINDOW * (len(self.windows) - 1)]
@@ -99,7 +99,7 @@ class Judge:
 
     def kl(self, path: Path) -> np.ndarray:
         """At each position, in nats."""
-        with edgerun.load(path, context=WINDOW, numerics="exact") as llm:
+        with edgerun.load(path, context=WINDOW, numerics="exact", threads=1) as llm:
             found: list[float] = []
             for window, p in zip(self.windows, self.predictions, strict=True):
                 for a, b in zip(p, predictions(llm.logits(window)), strict=True):
