@@ -22,6 +22,7 @@ from edgerun.gguf import Metadata, open_gguf
 from edgerun.llm import LLM, Message
 
 if TYPE_CHECKING:
+    from edgerun.adapter import Adapter
     from edgerun.engine.sampling import Sampling
     from edgerun.text.template import ChatTemplate
     from edgerun.text.tokenizer import Tokenizer
@@ -46,6 +47,7 @@ def load(
     tokenizer: str = "default",
     chat_template: str | None = None,
     chunk: int | None = None,
+    lora: Sequence[Ref | tuple[Ref, float]] | Ref = (),
     progress: Progress | None = None,
 ) -> LLM:
     """Load a model: a path, a catalogue name, `hf:user/repo[:quant]` or a URL, which is downloaded once.
@@ -57,6 +59,7 @@ def load(
     keys:values. tokenizer: default, which gives llama.cpp's ids, or strict: those the model was trained with, where they are known
     to differ. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
     file, or of a built-in one. chunk: prompt rows per step, for measurements; changes no result.
+    lora: adapters that change the model: GGUF files, or (file, scale) where B A is to count more or less than it was trained to.
     progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces).
 
     UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be
@@ -76,12 +79,14 @@ def load(
     phases = _Phases(progress)
     path = _resolve(ref, phases)
     with ExitStack() as opened:
-        blueprint = Blueprint.of(opened.enter_context(open_gguf(path)), options)
+        file = opened.enter_context(open_gguf(path))
+        adapters = _adapters(lora, opened) if lora else []
+        blueprint = Blueprint.of(file, options, adapters)
         sampling = _sampling(ref, blueprint.file.metadata, phases.notes)
         found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory(), blueprint.spec.longest)
         executor = blueprint.compile(pages_for(found.context), use.count, phases)
         opened.callback(executor.close)
-        llm = LLM(blueprint, found, executor, use, sampling, chunk, chat_template)
+        llm = LLM(blueprint, found, executor, use, sampling, chunk, chat_template, adapters)
         opened.pop_all()
     llm.warnings[:0] = phases.notes
     llm.compile_seconds = phases.compile_seconds
@@ -179,6 +184,15 @@ def _resolve(ref: Ref, phases: _Phases | None = None) -> Path:
         return Path(ref)
     phases = phases or _Phases(None)
     return resolve(ref, progress=lambda done, of, name: phases("download", done, of), note=phases.notes.append)
+
+
+def _adapters(lora: Sequence[Ref | tuple[Ref, float]] | Ref, opened: ExitStack) -> list[Adapter]:
+    """The adapters that were asked for, open until `opened` is closed."""
+    from edgerun.adapter import Adapter
+
+    wanted = [lora] if isinstance(lora, str | PathLike) else lora
+    files = [(Path(one), 1.0) if isinstance(one, str | PathLike) else (Path(one[0]), float(one[1])) for one in wanted]
+    return [Adapter.of(opened.enter_context(open_gguf(path)), scale) for path, scale in files]
 
 
 def _sampling(ref: Ref, metadata: Metadata, notes: list[str]) -> Sampling:

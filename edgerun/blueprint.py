@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgerun.backends.executor import KV_KINDS, PAGE, Executor, MemoryPlan
-from edgerun.errors import ModelError, UsageError
+from edgerun.backends.executor import KV_KINDS, PAGE, Executor, MemoryPlan, Tensor
+from edgerun.errors import ModelError, Unsupported, UsageError
 from edgerun.gguf import GGUF
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgerun.adapter import Adapter
     from edgerun.graph.program import Program
     from edgerun.models import Spec
 
@@ -45,16 +47,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """An open model file with its spec and program. max_rows: most rows of one step."""
+    """An open model file with its spec and program. max_rows: most rows of one step; added: tensors that the program reads beside the file's."""
 
     file: GGUF
     spec: Spec
     program: Program
     options: Options
     max_rows: int = MAX_ROWS
+    added: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, file: GGUF, options: Options) -> Blueprint:
+    def of(cls, file: GGUF, options: Options, adapters: Sequence[Adapter] = ()) -> Blueprint:
         """Read what the file says about the model. ModelError, with the file's name, when it is not a model that edgerun computes."""
         from edgerun.formats import by_id
         from edgerun.gguf.file import shown
@@ -67,21 +70,43 @@ class Blueprint:
 
         shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
         try:
+            if file.metadata.str("general.type", None) == "adapter":
+                raise Unsupported("is an adapter, not a model: name the model it was made for, and this file with --lora")
             spec = spec_from(file.metadata, shapes, read)
-            return cls(file, spec, lower(spec, shapes), options)
+            program = lower(spec, shapes)
         except ModelError as error:
             raise type(error)(f"{shown(str(file.path), 1000)}: {error}") from None
+        return cls(file, spec, program, options)._adapted(adapters) if adapters else cls(file, spec, program, options)
+
+    def _adapted(self, adapters: Sequence[Adapter]) -> Blueprint:
+        """The same with what the adapters add. ModelError, with the adapter's name, when one does not fit."""
+        from edgerun.adapter import joined
+        from edgerun.gguf.file import shown
+        from edgerun.graph.adapted import adapted
+
+        shapes = {name: tensor.shape for name, tensor in self.file.tensors.items()}
+        pairs, sides = joined(adapters, self.spec.architecture, shapes)
+        program, used = adapted(self.program, shapes, pairs)
+        if idle := sorted(pairs.keys() - used):
+            owner = next(adapter for adapter in adapters if idle[0] in adapter.pairs)
+            raise Unsupported(f"{owner.name}: adapts tensor {shown(idle[0])}, which is not a matrix that edgerun can adapt while it runs; merge it with edgerun convert --merge")
+        return replace(self, program=program, added=sides)
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All that the program may read."""
+        return {**self.file.tensors, **self.added}
 
     def plan(self, pages: int) -> MemoryPlan:
         """What the model needs with that many pages of key/value memory."""
         o = self.options
-        return self._backend.plan(self.program, self.file.tensors, pages=pages, max_rows=self._rows(pages), numerics=o.numerics, kv=o.kv)
+        return self._backend.plan(self.program, self.tensors, pages=pages, max_rows=self._rows(pages), numerics=o.numerics, kv=o.kv)
 
     def compile(self, pages: int, threads: int, progress: Any = None) -> Executor:
         """Load the model and make it ready to run."""
         o = self.options
         return self._backend.compile(
-            self.program, self.file.tensors, pages=pages, max_rows=self._rows(pages), threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
+            self.program, self.tensors, pages=pages, max_rows=self._rows(pages), threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
         )
 
     def warm(self, progress: Any = None) -> int:
@@ -89,7 +114,7 @@ class Blueprint:
         if not hasattr(self._backend, "warm"):
             return 0
         o = self.options
-        compiled: int = self._backend.warm(self.program, self.file.tensors, max_rows=self.max_rows, numerics=o.numerics, kv=o.kv, progress=progress)
+        compiled: int = self._backend.warm(self.program, self.tensors, max_rows=self.max_rows, numerics=o.numerics, kv=o.kv, progress=progress)
         return compiled
 
     def _rows(self, pages: int) -> int:

@@ -19,6 +19,7 @@ from edgerun.stream import Reply, Stream
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgerun.adapter import Adapter
     from edgerun.backends.executor import Executor
     from edgerun.blueprint import Blueprint
     from edgerun.engine.fit import Fit
@@ -41,8 +42,9 @@ class LLM:
     """
 
     def __init__(
-        self, blueprint: Blueprint, found: Fit, executor: Executor, threads: machine.Threads, sampling: Sampling, chunk: int | None, chat_template: str | None
-    ) -> None:
+        self, blueprint: Blueprint, found: Fit, executor: Executor, threads: machine.Threads, sampling: Sampling, chunk: int | None,
+        chat_template: str | None, adapters: Sequence[Adapter] = (),
+    ) -> None:  # fmt: skip
         from edgerun.engine.session import Session
 
         self.path: Path = blueprint.file.path
@@ -55,7 +57,7 @@ class LLM:
         self.sampling = sampling
         self.session = Session(executor, found.context, chunk, blueprint.spec.writes)
         self.warnings = [line for line in (found.warning, threads.warning) if line]
-        self._file = blueprint.file
+        self._file, self._adapters = blueprint.file, tuple(adapters)
         self._strict = blueprint.options.tokenizer == "strict"
         self._chat_template = chat_template
         self.load_seconds = self.compile_seconds = 0.0
@@ -326,6 +328,7 @@ class LLM:
         """What is loaded and how it runs, by name, ready for JSON."""
         return {
             "file": str(self.path),
+            "lora": [{"file": str(adapter.file.path), "scale": adapter.scale} for adapter in self._adapters],
             "architecture": self.spec.architecture,
             "context": self.context,
             "trained_context": self.spec.context,
@@ -344,7 +347,8 @@ class LLM:
         if not self._closed:
             self._closed = True
             self.session.executor.close()
-            self._file.close()
+            for file in (self._file, *(adapter.file for adapter in self._adapters)):
+                file.close()
 
     def _check_open(self) -> None:
         if self._closed:

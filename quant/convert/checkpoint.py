@@ -76,8 +76,10 @@ def as_floats(x: np.ndarray, dtype: str) -> np.ndarray:
 class Checkpoint:
     """An open checkpoint folder; `tensors` by name, `config` as it stands in config.json."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open it. UsageError when it is no folder; ModelError when it is incomplete, damaged or hostile."""
+    def __init__(self, folder: Path, weights: bool = True) -> None:
+        """Open it. weights: False for what its configuration says alone. UsageError when it is no folder; ModelError when it is incomplete,
+        damaged or hostile.
+        """
         self.folder = folder
         self.name = shown(str(folder), 1000)
         if not folder.is_dir():
@@ -89,23 +91,18 @@ class Checkpoint:
             if config is None:
                 raise ModelError(f"{self.name}: has no config.json, so it is not a checkpoint in Hugging Face form")
             self.config: dict[str, Any] = config
-            for name, wanted in self._files():
+            for name, wanted in self._files() if weights else ():
                 self._add(name, wanted)
         except BaseException:
             self.close()
             raise
-        if not self.tensors:
+        if weights and not self.tensors:
             raise ModelError(f"{self.name}: its files hold no tensors")
 
     def json(self, name: str) -> dict[str, Any] | None:
         """The object in one of its JSON files; None where there is no such file. ModelError when it is damaged."""
         path = self.folder / name
-        if not path.exists():
-            return None
-        with contextlib.closing(File(path)) as file:
-            if file.size > _MAX_JSON:
-                raise ModelError(f"{file.name}: has {file.size} bytes, more than the {_MAX_JSON} that are read")
-            return _object(file.read(0, file.size), file.name)
+        return json_file(path) if path.exists() else None
 
     @property
     def weights(self) -> int:
@@ -163,7 +160,7 @@ class Checkpoint:
     def _add(self, name: str, wanted: set[str] | None) -> None:
         file = File(self.folder / name)
         self._opened.append(file)
-        for tensor in _tensors(file):
+        for tensor in tensors_of(file):
             if wanted is not None and tensor.name not in wanted:
                 continue
             if tensor.name in self.tensors:
@@ -173,7 +170,15 @@ class Checkpoint:
             raise ModelError(f"{file.name}: lacks tensor {shown(missing[0])}, which model.safetensors.index.json says is there")
 
 
-def _tensors(file: File) -> list[Stored]:
+def json_file(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. ModelError when it is damaged."""
+    with contextlib.closing(File(path)) as file:
+        if file.size > _MAX_JSON:
+            raise ModelError(f"{file.name}: has {file.size} bytes, more than the {_MAX_JSON} that are read")
+        return _object(file.read(0, file.size), file.name)
+
+
+def tensors_of(file: File) -> list[Stored]:
     """What the header of a safetensors file promises, checked: no gap, no overlap, nothing outside the file."""
     if file.size < 8:
         raise ModelError(f"{file.name}: has {file.size} bytes, too few for a safetensors file")

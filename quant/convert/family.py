@@ -87,12 +87,12 @@ class Family:
         """
         if _BUFFERS.search(name) or _GUESSES.search(name) or (config.get("text_config") is not None and _OTHER_SENSES.search(name)):
             return []
-        stem, _, end = _PREFIX.sub("", name).rpartition(".")
-        end = _OLD_ENDS.get(end, end) if stem.endswith("LayerNorm") else end
+        inner, _, end = stem(name).rpartition(".")
+        end = _OLD_ENDS.get(end, end) if inner.endswith("LayerNorm") else end
         if end not in ("weight", "bias"):
-            stem, end = f"{stem}.{end}".lstrip("."), ""
-        layer = re.match(rf"{re.escape(self.block)}\.(\d{{1,6}})\.", stem)
-        known, rest = (self.layer, stem[layer.end() :]) if layer else (self.outer, stem)
+            inner, end = f"{inner}.{end}".lstrip("."), ""
+        layer = re.match(rf"{re.escape(self.block)}\.(\d{{1,6}})\.", inner)
+        known, rest = (self.layer, inner[layer.end() :]) if layer else (self.outer, inner)
         number = re.search(r"(?<=\.)\d{1,6}(?=\.|$)", rest)
         pattern = f"{rest[: number.start()]}*{rest[number.end() :]}" if number else rest
         if pattern not in known:
@@ -104,6 +104,11 @@ class Family:
         made = found if isinstance(found, tuple) else (found if isinstance(found, To) else To(found),)
         full = [replace(to, name=f"{prefix}{to.name}.{end}" if end and not to.bare else prefix + to.name, value=None if end == "bias" else to.value) for to in made]
         return [(to, int(number[0]) if number else None) for to in full]
+
+
+def stem(name: str) -> str:
+    """A tensor's name without what stands for wrappers around the text model, which differ from one saving to another."""
+    return _PREFIX.sub("", name)
 
 
 @functools.cache

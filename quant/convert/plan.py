@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ _ALWAYS_F32 = re.compile(
     r"(_norm|ffn_gate_inp|ffn_gate_inp_shexp|position_embd|token_types|ssm_conv1d|shortconv\.conv|altup_correct_coef|altup_predict_coef)\.weight$"
 )
 
+Change = Callable[[Mapping[str, Stored], Family, Config], Mapping[str, Stored]]
 Key = tuple[str, Any, str | None]   # name, value, GGUF type (of the items for a list), None for the usual one
 
 
@@ -72,8 +73,10 @@ class Plan:
         return sum(row.nbytes for row in self.rows)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, outtype: str = "auto", entries: Sequence[Key] = ()) -> Plan:
-        """The plan for a checkpoint, with keys besides those of its family: what describes it, its vocabulary. ModelError, or Unsupported, for one that cannot be converted as a whole."""
+    def of(cls, checkpoint: Checkpoint, outtype: str = "auto", entries: Sequence[Key] = (), change: Change = lambda tensors, family, config: tensors) -> Plan:
+        """The plan for a checkpoint, with keys besides those of its family: what describes it, its vocabulary; change: other tensors in place
+        of the checkpoint's. ModelError, or Unsupported, for one that cannot be converted as a whole.
+        """
         family = family_of(checkpoint.config)
         _refuse_quantized(checkpoint)
         tokens = next((len(value) for key, value, _ in entries if key == "tokenizer.ggml.tokens"), None)
@@ -81,7 +84,8 @@ class Plan:
         _refuse_activation(family, config)
         outtype = _own_type(checkpoint) if outtype == "auto" else outtype
         main, file_type = OUTTYPES[outtype]
-        rows, left_out = _rows(checkpoint, family, config, main)
+        tensors = change(joined(checkpoint.tensors), family, config)
+        rows, left_out = _rows(checkpoint.name, tensors, family, config, main)
         file_type = _MXFP4 if any(row.type == "MXFP4" for row in rows) else file_type
         general: list[Key] = [
             ("general.architecture", family.architecture, None),
@@ -116,17 +120,17 @@ def _own_type(checkpoint: Checkpoint) -> str:
     return "bf16" if sizes["BF16"] > sizes["F16"] else "f16"
 
 
-def _rows(checkpoint: Checkpoint, family: Family, config: Config, main: str) -> tuple[list[Row], list[str]]:
+def _rows(source: str, tensors: Mapping[str, Stored], family: Family, config: Config, main: str) -> tuple[list[Row], list[str]]:
     parts: dict[str, list[tuple[int | None, Stored, To]]] = {}
     left_out = []
-    for name, stored in joined(checkpoint.tensors).items():
-        made = [] if _tied(name, config) else family.targets(name, config)
+    for name, stored in tensors.items():
+        made = [] if tied(name, config) else family.targets(name, config)
         if not made:
             left_out.append(name)
         for to, number in made:
             parts.setdefault(to.name, []).append((number, stored, to))
     if not parts:
-        raise ModelError(f"{checkpoint.name}: none of its tensors is one that {family.architecture} has")
+        raise ModelError(f"{source}: none of its tensors is one that {family.architecture} has")
     rows = [_row(name, pieces, config, main) for name, pieces in parts.items()]
     rows += [Row(name, values.shape, "F32", To(name), made=values) for name, values in family.made(config).items()]
     return rows, left_out
@@ -141,7 +145,7 @@ def _scalars(checkpoint: Checkpoint, family: Family, config: Config) -> Iterator
         yield key, [float(as_floats(one.read(), one.dtype).reshape(())) for one in stored if one is not None], "f32"
 
 
-def _tied(name: str, config: Config) -> bool:
+def tied(name: str, config: Config) -> bool:
     """Whether this is a copy of the token table, which checkpoints need not have."""
     return name.endswith(("lm_head.weight", "embed_out.weight")) and config.get("tie_word_embeddings") is True
 

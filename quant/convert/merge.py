@@ -1,0 +1,73 @@
+"""An adapter folded into its checkpoint: tensors that are read as the sum of both. Knows no model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgerun.errors import ModelError, Unsupported
+from edgerun.gguf.file import shown
+from quant.convert.checkpoint import Stored, as_floats
+from quant.convert.config import Config
+from quant.convert.family import Family, stem
+from quant.convert.lora import turns
+from quant.convert.peft import Factors, Peft
+from quant.convert.plan import tied
+
+Merge = tuple[Peft, float]   # an adapter, and what its scale is multiplied by
+
+
+@dataclass(frozen=True)
+class Sum(Stored):
+    """A matrix plus the products of some thin ones, float32. deltas: left [rows, rank], with the scale, and right [rank, cols]."""
+
+    base: Stored
+    deltas: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start..stop."""
+        values = as_floats(self.base.read(start, stop), self.base.dtype)
+        for left, right in self.deltas:
+            values += left[start:stop] @ right
+        return values
+
+
+def merged(tensors: Mapping[str, Stored], merges: Sequence[Merge], family: Family, config: Config) -> dict[str, Stored]:
+    """The tensors with the adapters in them. ModelError where one does not fit the checkpoint."""
+    result = dict(tensors)
+    names = {stem(name): name for name in tensors}
+    for peft, scale in merges:
+        for name, stored in peft.replaced.items():
+            full = _name(peft, name, names)
+            if stored.shape != result[full].shape:
+                raise Unsupported(f"{peft.name}: has {shown(name)} of shape {list(stored.shape)}, the model has {list(result[full].shape)}; merge it with PEFT and convert the result")
+            result[full] = replace(stored, name=full)
+        for factors in peft.factors.values():
+            full = _name(peft, factors.name, names)
+            if factors.table and not _has_output(tensors, family, config):
+                raise Unsupported(f"{peft.name}: adapts the token table, which is the output matrix too, and would change with it; apply it with --lora instead")
+            result[full] = _sum(peft, factors, scale, result[full], family, config)
+    return result
+
+
+def _has_output(tensors: Mapping[str, Stored], family: Family, config: Config) -> bool:
+    """Whether the output matrix is another one than the token table."""
+    return any(to.name == "output.weight" for name in tensors if not tied(name, config) for to, _ in family.targets(name, config))
+
+
+def _name(peft: Peft, name: str, names: Mapping[str, str]) -> str:
+    if stem(name) not in names:
+        raise ModelError(f"{peft.name}: changes {shown(name)}, which the checkpoint does not have; it was made for another one")
+    return names[stem(name)]
+
+
+def _sum(peft: Peft, factors: Factors, scale: float, base: Stored, family: Family, config: Config) -> Stored:
+    targets = family.targets(base.name, config)
+    left, right = factors.sides(any(turns(to, factors, config) for to, _ in targets))
+    if not base.floats or (len(left), right.shape[1]) != base.shape:
+        raise ModelError(f"{peft.name}: adapts a {shown(factors.name)} of shape {[len(left), right.shape[1]]}; the checkpoint's is {base.dtype} of {list(base.shape)}")
+    left = left * np.float32(scale * factors.scale)
+    before, earlier = (base.base, base.deltas) if isinstance(base, Sum) else (base, ())
+    return Sum(base.name, "F32", base.shape, base.file, base.start, base.nbytes, before, (*earlier, (left, right)))
