@@ -31,7 +31,7 @@ _LARGEST = 1e6                 # of a scale
 
 def is_adapter(file: GGUF) -> bool:
     """Whether a file says that it is an adapter, not a model."""
-    return file.metadata.str("general.type", None) == "adapter"
+    return file.metadata.get("general.type") == "adapter"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Adapter:
         if not abs(scale) <= _LARGEST:
             raise UsageError(f"{name}: the scale {scale} is not a number up to {_LARGEST:g}")
         if not is_adapter(file):
-            raise ModelError(f"{name}: is not an adapter (general.type is {shown(str(metadata.str('general.type', None)))}); edgerun convert makes one of a PEFT folder")
+            raise ModelError(f"{name}: is not an adapter (general.type is {shown(str(metadata.get('general.type')))}); edgerun convert makes one of a PEFT folder")
         kind = metadata.str("adapter.type", None)
         if kind != "lora":
             raise Unsupported(f"{name}: is an adapter of type {shown(str(kind))}; edgerun applies lora")
@@ -161,7 +161,7 @@ def joined(adapters: Sequence[Adapter], architecture: str, shapes: Mapping[str, 
                 raise ModelError(f"{adapter.name}: adapts tensor {shown(target)}, which this model does not have; it was made for another one")
             wanted = _adapted_shape(target, a, b)
             if wanted != tuple(shapes[target]):
-                raise ModelError(f"{adapter.name}: adapts a {shown(target)} of shape {wanted and list(wanted)}, and this model's has {list(shapes[target])}")
+                raise ModelError(f"{adapter.name}: fits a {shown(target)} of shape {wanted and list(wanted)}, and this model's has {list(shapes[target])}")
             found.setdefault(target, []).append(adapter)
     pairs, sides = {}, {}
     for target, users in found.items():

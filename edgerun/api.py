@@ -192,6 +192,8 @@ def _adapters(lora: Sequence[Ref | tuple[Ref, float]] | Ref, opened: ExitStack) 
 
     wanted = [lora] if isinstance(lora, str | PathLike) else lora
     files = [(Path(one), 1.0) if isinstance(one, str | PathLike) else (Path(one[0]), float(one[1])) for one in wanted]
+    if folder := next((path for path, _ in files if path.is_dir()), None):
+        raise UsageError(f"lora {str(folder)!a} is a folder; edgerun convert FOLDER --base MODEL makes an adapter file of one that PEFT saved")
     return [Adapter.of(opened.enter_context(open_gguf(path)), scale) for path, scale in files]
 
 

@@ -70,7 +70,7 @@ class Blueprint:
 
         shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
         try:
-            if file.metadata.str("general.type", None) == "adapter":
+            if file.metadata.get("general.type") == "adapter":
                 raise Unsupported("is an adapter, not a model: name the model it was made for, and this file with --lora")
             spec = spec_from(file.metadata, shapes, read)
             program = lower(spec, shapes)

@@ -16,7 +16,7 @@ COMMANDS = {
     "rm": "Remove models from this machine.",
     "path": "Print where a model file is.",
     "bench": "Measure how fast models run here.",
-    "convert": "Make a model file of a checkpoint.",
+    "convert": "Make a model file of a checkpoint, or an adapter file of a LoRA.",
     "quantize": "Make a model smaller.",
     "imatrix": "Measure which weights of a model matter.",
     "check": "Look a model file through for damage.",

@@ -27,17 +27,17 @@ Plot = Annotated[str | None, typer.Option("--plot", metavar="FILE", show_default
 
 def command(
     ref: Ref, ref_base: Base, file: w.File, ctx_size: w.Size = 512, ppl_stride: w.Stride = 0, chunks: w.Chunks = -1,
-    threads: o.Threads = None, output: w.Output = "text", plot: Plot = None, quiet: o.Quiet = False,
+    threads: o.Threads = None, lora: o.Lora = None, output: w.Output = "text", plot: Plot = None, quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Measure what a smaller model lost.
 
     Both models read the same windows of a text, side by side, and are compared at each position that is judged: the Kullback-Leibler
     divergence of REF from REF_BASE in nats (0: both predict the same), how often both hold the same token for the likeliest, and the ratio
-    of the perplexities. ± is the standard error. Nothing is written to disk.
+    of the perplexities. ± is the standard error. Nothing is written to disk. --lora changes REF only.
     """
     text, picture = w.read_text(file), _picture(plot)
     context = ctx_size + ppl_stride // 2
-    with loaded(ref_base, context, threads, quiet) as base, loaded(ref, context, threads, quiet) as llm:
+    with loaded(ref_base, context, threads, quiet) as base, loaded(ref, context, threads, quiet, lora=o.lora(lora)) as llm:
         from quant.divergence import compare
 
         _check_vocabularies(base, llm)

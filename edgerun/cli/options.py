@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -34,6 +35,11 @@ CacheTypeK = Annotated[
     str | None, _option("-ctk", "--cache-type-k", metavar="T", help="Type of the keys in memory: f32, f16, bf16, q8_0 or q4_0; default: f16. q8_0 takes half the memory.")
 ]
 CacheTypeV = Annotated[str | None, _option("-ctv", "--cache-type-v", metavar="T", help="Type of the values in memory; default: the same as of the keys.")]
+
+Lora = Annotated[
+    list[str] | None,
+    _option("--lora", metavar="FILE[:SCALE]", help="Change the model by this adapter, a GGUF file that edgerun convert made; may be repeated. SCALE: times what it was trained to."),
+]
 
 Temp = Annotated[float | None, _option("--temp", metavar="X", min=0.0, help="Temperature: 0 always takes the likeliest token.")]
 TopK = Annotated[int | None, _option("--top-k", metavar="N", min=-1, help="Sample from the N likeliest tokens; 0: from all.")]
@@ -99,6 +105,21 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f'{option} {text[:40]!a} is not a JSON object, as {{"enable_thinking": false}}')
     return value
+
+
+def lora(given: list[str] | None) -> list[tuple[Path, float]]:
+    """The adapters as `edgerun.load` takes them."""
+    return [scaled(text, "--lora") for text in given or ()]
+
+
+def scaled(text: str, option: str) -> tuple[Path, float]:
+    """A path, and the number behind its last colon, 1 where there is none. UsageError for a number that is none."""
+    path, _, number = text.rpartition(":")
+    if not path or re.search(r"[\\/]", number) or Path(text).exists():
+        return Path(text), 1.0
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", number, re.ASCII):
+        raise UsageError(f"{option} {text[:80]!a} does not exist, and what is behind its colon is no scale, as in FILE:0.5")
+    return Path(path), float(number)
 
 
 def kv(keys: str | None, values: str | None) -> str:

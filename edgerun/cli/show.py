@@ -31,14 +31,16 @@ Context = Annotated[int | None, typer.Option("-c", "--ctx-size", metavar="N", mi
 def command(ref: Ref, ctx_size: Context = None, output: Output = "text") -> None:
     """Show what is in a model file.
 
-    Its metadata, the types of its tensors, its chat template, and the memory it needs at a context size. Nothing is fetched.
+    Its metadata, the types of its tensors, its chat template, and the memory it needs at a context size; or what an adapter adapts.
+    Nothing is fetched.
     """
     from edgerun.gguf import open_gguf
     from edgerun.hub import resolve
 
     path = resolve(ref, download=False)
     with open_gguf(path) as file:
-        facts = _facts(ref, file) | {"memory": _memory(path, file.metadata, ctx_size)}
+        adapter = _adapter(file)
+        facts = _facts(ref, file) | ({"adapter": adapter} if adapter else {"memory": _memory(path, file.metadata, ctx_size)})
     text = json.dumps(facts, indent=2) + "\n" if output == "json" else _text(facts)
     stdout().write(text)
 
@@ -62,6 +64,19 @@ def _facts(ref: str, file: GGUF) -> dict[str, Any]:
         "tensors": _types(file),
         "template": metadata.str(TEMPLATE, None),
     }
+
+
+def _adapter(file: GGUF) -> dict[str, Any] | None:
+    """What an adapter is; None for a model."""
+    from edgerun.adapter import Adapter, is_adapter
+
+    if not is_adapter(file):
+        return None
+    try:
+        found = Adapter.of(file)
+    except ModelError as error:
+        return {"error": str(error)}
+    return {"type": "lora", "alpha": found.alpha, "ranks": found.ranks, "tensors": len(found.pairs)}
 
 
 def _types(file: GGUF) -> list[dict[str, Any]]:
@@ -113,7 +128,6 @@ def _memory(path: Path, metadata: Metadata, asked: int | None) -> dict[str, Any]
 
 
 def _text(facts: dict[str, Any]) -> str:
-    memory = facts["memory"]
     parts = [
         table(_head(facts)),
         "\nMetadata\n" + _indented(table([(key, _shown(value)) for key, value in facts["metadata"].items()])),
@@ -121,6 +135,9 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     if facts["template"]:
         parts.append("\nTemplate\n" + _indented(clean(facts["template"]).rstrip("\n") + "\n"))
+    if "adapter" in facts:
+        return "".join(parts)
+    memory = facts["memory"]
     if "error" in memory:
         parts.append(f"\nMemory\n  not known: {clean(memory['error'], keep_newlines=False)}\n")
     else:
@@ -131,15 +148,23 @@ def _text(facts: dict[str, Any]) -> str:
 
 def _head(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows = {
-        "model": facts["name"],
+        "adapter" if "adapter" in facts else "model": facts["name"],
         "file": facts["path"],
         "size": size(facts["size"]),
         "architecture": facts["architecture"],
+        "adapts": _adapts(facts["adapter"]) if "adapter" in facts else None,
         "parameters": f"{facts['parameters'] / 1e6:.1f} M" if facts["parameters"] < 1e9 else f"{facts['parameters'] / 1e9:.2f} B",
         "context": facts["context"],
         "license": facts["license"],
     }
     return [(name, str(value)) for name, value in rows.items() if value is not None]
+
+
+def _adapts(adapter: dict[str, Any]) -> str:
+    if "error" in adapter:
+        return f"not known: {clean(adapter['error'], keep_newlines=False)}"
+    ranks = ", ".join(map(str, adapter["ranks"][:4])) + (", ..." if len(adapter["ranks"]) > 4 else "")
+    return f"{adapter['tensors']} tensors of a model (LoRA of rank {ranks}, alpha {adapter['alpha']:g}); use it with --lora"
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edgerun.errors import ModelError, Unsupported
+from edgerun.errors import Unsupported
 from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from quant.convert.checkpoint import Checkpoint
@@ -79,20 +79,16 @@ def turns(to: To, factors: Factors, config: Config) -> bool:
         return False
     if not factors.table and _becomes_column(to.move, (1, factors.b.shape[0]), config):
         return True
-    raise Unsupported(f"{shown(factors.name)} becomes {to.name} in a way that no pair of thin matrices can follow; {_MERGE}")
+    shape = [factors.b.shape[0], factors.a.shape[1]]
+    raise Unsupported(f"the adapter of {shown(factors.name)} has the shape {shape}, which does not fit config.json, or cannot follow it to {to.name}; {_MERGE}")
 
 
 def placed(factors: Factors, to: To, config: Config) -> Sides:
-    """A and B of what a pair becomes in the file, float32. ModelError when its shape does not fit the configuration."""
+    """A and B of what a pair becomes in the file, float32."""
     turned = turns(to, factors, config)
     left, right = factors.sides(turned)
-    try:
-        if turned and to.move is not None:
-            left, right = to.move(right, config), left.T
-        elif to.move is not None:
-            left = to.move(left, config)
-    except (ValueError, IndexError, ZeroDivisionError):
-        raise ModelError(f"the adapter of {shown(factors.name)} has the shape {[len(left), right.shape[-1]]}, which does not fit config.json") from None
+    if to.move is not None:
+        left, right = (to.move(right, config), left.T) if turned else (to.move(left, config), right)
     if to.rows is not None and len(left) < to.rows(config):
         left = np.concatenate([left, np.zeros((to.rows(config) - len(left), left.shape[1]), np.float32)])
     return np.ascontiguousarray(right), np.ascontiguousarray(left)

@@ -68,6 +68,11 @@ class Plan:
     left_out: tuple[str, ...]
 
     @property
+    def kind(self) -> str:
+        """model or adapter, as general.type says it."""
+        return "adapter" if ("general.type", "adapter", None) in self.keys else "model"
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
         return sum(row.nbytes for row in self.rows)

@@ -49,13 +49,13 @@ def said(llm: FakeLLM, call: int = -1) -> list[str]:
 
 def test_piped_lines_are_messages(cli: Cli, llm: FakeLLM) -> None:
     llm.answers = [[Piece("Hello.")], [Piece("Blue.\n")]]
-    result = cli("chat", "-sys", "Brief.", "-n", "9", "--seed", "1", "-c", "99", stdin=b"Hi\n\n  \nWhy \\\nblue?\n")
+    result = cli("chat", "-sys", "Brief.", "-n", "9", "--seed", "1", "-c", "99", "--lora", "a.gguf:2", stdin=b"Hi\n\n  \nWhy \\\nblue?\n")
     assert (result.code, result.out, result.err) == (0, "Hello.\nBlue.\n", "")
     assert llm.calls[1] == {
         "messages": [{"role": r, "content": c} for r, c in (("system", "Brief."), ("user", "Hi"), ("assistant", "Hello."), ("user", "Why \nblue?"))],
         "max_tokens": 9, "stop": [], "seed": 1,
     }  # fmt: skip
-    assert llm.loaded["context"] == 99
+    assert (llm.loaded["context"], llm.loaded["lora"]) == (99, [(Path("a.gguf"), 2.0)])
 
 
 def test_piped_errors_end_it(cli: Cli, llm: FakeLLM) -> None:

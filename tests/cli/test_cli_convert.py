@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgerun.gguf import open_gguf
+
 Cli = Callable[..., Any]
 LETTERS = [chr(ord("a") + i) for i in range(8)]
 CONFIG = {
@@ -22,6 +24,16 @@ SHAPES |= {"mlp.down_proj": (8, 16), "input_layernorm": (8,), "post_attention_la
 PIECES = {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]}
 
 
+def save(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """A safetensors file by hand."""
+    header, content = {}, b""
+    for name, value in tensors.items():
+        header[name] = {"dtype": "F32", "shape": value.shape, "data_offsets": [len(content), len(content) + value.nbytes]}
+        content += value.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A checkpoint with a vocabulary of eight letters."""
@@ -31,13 +43,7 @@ def source(tmp_path: Path) -> Path:
     model = {"type": "BPE", "vocab": {letter: i for i, letter in enumerate(LETTERS)}, "merges": []}
     (folder / "tokenizer.json").write_text(json.dumps({"model": model, "added_tokens": [], "pre_tokenizer": PIECES, "decoder": {"type": "ByteLevel"}}))
     shapes = {"model.embed_tokens": (8, 8), "model.norm": (8,)} | {f"model.layers.0.{name}": shape for name, shape in SHAPES.items()}
-    header, content = {}, b""
-    for name, shape in shapes.items():
-        data = np.ones(shape, np.float32).tobytes()
-        header[f"{name}.weight"] = {"dtype": "F32", "shape": shape, "data_offsets": [len(content), len(content) + len(data)]}
-        content += data
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + content)
+    save(folder / "model.safetensors", {f"{name}.weight": np.ones(shape, np.float32) for name, shape in shapes.items()})
     return folder
 
 
@@ -77,3 +83,46 @@ def test_errors_are_one_line(cli: Cli, source: Path) -> None:
     assert (pickle.code, pickle.out) == (3, "")
     assert "pytorch_model.bin is a pickle, which can run code when it is read" in pickle.err
     assert len(pickle.err.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A LoRA for that checkpoint."""
+    folder = tmp_path / "Small-Change"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 4, "r": 2, "base_model_name_or_path": "some/Tiny-Letters\x1b[2J"}))
+    at = "base_model.model.model.layers.0.mlp.down_proj.lora_"
+    save(folder / "adapter_model.safetensors", {f"{at}A.weight": np.ones((2, 16), np.float32), f"{at}B.weight": np.ones((8, 2), np.float32)})
+    return folder
+
+
+def test_an_adapter_becomes_a_file_of_its_own(cli: Cli, source: Path, adapter: Path) -> None:
+    alone = cli("convert", str(adapter))
+    assert (alone.code, alone.out) == (2, "")
+    assert "Small-Change: is an adapter; name the folder of the model it was trained on (some/Tiny-Letters" in alone.err
+    assert alone.err.endswith("with --base, of which config.json is enough\n")
+    assert len(alone.err.splitlines()) == 1
+    assert "\x1b" not in alone.err
+    (source / "model.safetensors").unlink()
+    result = cli("convert", str(adapter), "--base", str(source), "-t", "1")
+    out = adapter.parent / "Small-Change-F32.gguf"
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"wrote {out}: adapter of qwen2, ")
+    dry = json.loads(cli("convert", str(adapter), "--base", str(source), "--outtype", "f16", "--dry-run", "-o", "json").out)
+    assert (dry["kind"], [row["name"] for row in dry["tensors"]]) == ("adapter", ["blk.0.ffn_down.weight.lora_a", "blk.0.ffn_down.weight.lora_b"])
+    for options in (["--base", str(source / "x")], ["--merge", str(adapter)]):
+        assert cli("convert", str(adapter), *options).code == 2
+
+
+def test_an_adapter_becomes_a_part_of_the_model(cli: Cli, source: Path, adapter: Path) -> None:
+    result = cli("convert", str(source), "--merge", f"{adapter}:0.5", "--outtype", "f32", "-t", "1")
+    out = source.parent / "Tiny-Letters-Small-Change-F32.gguf"
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"wrote {out}: qwen2, ")
+    with open_gguf(out) as file:
+        assert np.all(file.tensors["blk.0.ffn_down.weight"].read().view(np.float32) == 3)   # 1 + 0.5 * 4 / 2 * 2
+        assert np.all(file.tensors["blk.0.ffn_up.weight"].read().view(np.float32) == 1)
+    assert cli("convert", str(source), "--base", str(source)).code == 2
+    missing = cli("convert", str(source), "--merge", str(source))
+    assert (missing.code, missing.out) == (2, "")
+    assert "is not a folder with adapter_config.json and adapter_model.safetensors" in missing.err

@@ -133,3 +133,29 @@ def test_the_default_model(cli: Cli, smollm2: Path) -> None:
     assert (facts["architecture"], facts["parameters"], facts["context"], facts["size"]) == ("llama", 134515008, 8192, 98362432)
     assert facts["tensors"][0] == {"type": "Q4_1", "tensors": 210, "bytes": 66355200}
     assert facts["memory"]["kv"] == 2048 * 2 * 30 * 3 * 64 * 2
+
+
+def test_an_adapter(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    values = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 16.0}
+    with GGUFWriter(path) as writer:
+        for key, value in values.items():
+            writer.add(key, value)
+        for name, rank in (("x", 8), ("y", 4)):
+            writer.add_tensor(f"{name}.lora_a", np.ones((rank, 6), np.float32))
+            writer.add_tensor(f"{name}.lora_b", np.ones((5, rank), np.float32))
+    result = cli("show", str(path))
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[0] == f"adapter       {path}"
+    assert "\nadapts        2 tensors of a model (LoRA of rank 4, 8, alpha 16); use it with --lora\n" in result.out
+    assert "Memory" not in result.out
+    facts = json.loads(cli("show", str(path), "-o", "json").out)
+    assert facts["adapter"] == {"type": "lora", "alpha": 16.0, "ranks": [4, 8], "tensors": 2}
+    assert "memory" not in facts
+    with GGUFWriter(path) as writer:
+        for key, value in (values | {"adapter.type": "\x1b[2J"}).items():
+            writer.add(key, value)
+    assert "adapts        not known: " in cli("show", str(path)).out
+    run = cli("run", "-m", str(path), "Hello")
+    assert (run.code, run.out) == (3, "")
+    assert run.err == f"edgerun: {path}: is an adapter, not a model: name the model it was made for, and this file with --lora\n"
