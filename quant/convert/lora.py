@@ -16,7 +16,8 @@ from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from quant.convert.checkpoint import Checkpoint
 from quant.convert.config import Config
-from quant.convert.family import Family, Move, To, family_of
+from quant.convert.family import Family, To, family_of
+from quant.convert.moves import keeps_rows, turns_columns
 from quant.convert.peft import Factors, Peft
 from quant.convert.plan import OUTTYPES, Key, Plan, Row, tied
 
@@ -75,9 +76,9 @@ def turns(to: To, factors: Factors, config: Config) -> bool:
     """Whether the checkpoint has the matrix as [inputs, outputs]: as one whose move makes rows of its columns. Unsupported for a
     move that does neither.
     """
-    if to.move is None or _keeps_rows(to.move, factors.b.shape[0] if not factors.table else factors.a.shape[1], config):
+    if to.move is None or keeps_rows(to.move, factors.b.shape[0] if not factors.table else factors.a.shape[1], config):
         return False
-    if not factors.table and _becomes_column(to.move, (1, factors.b.shape[0]), config):
+    if not factors.table and turns_columns(to.move, factors.b.shape[0], config):
         return True
     shape = [factors.b.shape[0], factors.a.shape[1]]
     raise Unsupported(f"the adapter of {shown(factors.name)} has the shape {shape}, which does not fit config.json, or cannot follow it to {to.name}; {_MERGE}")
@@ -92,20 +93,6 @@ def placed(factors: Factors, to: To, config: Config) -> Sides:
     if to.rows is not None and len(left) < to.rows(config):
         left = np.concatenate([left, np.zeros((to.rows(config) - len(left), left.shape[1]), np.float32)])
     return np.ascontiguousarray(right), np.ascontiguousarray(left)
-
-
-def _keeps_rows(move: Move, rows: int, config: Config) -> bool:
-    """Whether a move takes whole rows elsewhere: then it does so with a matrix of one column too."""
-    return _becomes_column(move, (rows, 1), config)
-
-
-def _becomes_column(move: Move, shape: tuple[int, int], config: Config) -> bool:
-    """Whether a matrix of that shape is one of one column after the move."""
-    try:
-        result = move(np.zeros(shape, np.bool_), config).shape
-    except (ValueError, IndexError, ZeroDivisionError):
-        return False
-    return len(result) == 2 and result[1] == 1 and result[0] > 0
 
 
 def _rows(name: str, pieces: list[tuple[int | None, Sides]], outtype: str) -> Iterator[Row]:

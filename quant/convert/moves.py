@@ -70,3 +70,21 @@ def by_kind(groups: Count) -> Move:
         return np.concatenate([kind.reshape(-1, *x.shape[1:]) for kind in kinds])
 
     return move
+
+
+def keeps_rows(move: Move | None, rows: int, c: Config) -> bool:
+    """Whether a move takes whole rows elsewhere: then it does so with a matrix of one column too."""
+    return move is None or _one_column(move, (rows, 1), c)
+
+
+def turns_columns(move: Move, columns: int, c: Config) -> bool:
+    """Whether a move makes rows of columns: then it makes a column of one row."""
+    return _one_column(move, (1, columns), c)
+
+
+def _one_column(move: Move, shape: tuple[int, int], c: Config) -> bool:
+    try:
+        result = move(np.zeros(shape, np.bool_), c).shape
+    except (ValueError, IndexError, ZeroDivisionError):
+        return False
+    return len(result) == 2 and result[1] == 1 and result[0] > 0

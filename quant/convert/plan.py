@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,12 @@ from edgerun.errors import ModelError, Unsupported
 from edgerun.formats import by_name
 from edgerun.gguf.file import shown
 from quant.convert import keys
+from quant.convert.blocks import TYPES, Blocks, as_blocks, common
 from quant.convert.checkpoint import Checkpoint, Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.family import Family, To, family_of
+from quant.convert.grouped import METHODS, Form, Grouped, grouped
+from quant.convert.moves import keeps_rows
 from quant.convert.mxfp4 import joined
 
 # What the file is called, and the number llama.cpp gives it (llama.h, enum llama_ftype).
@@ -35,7 +39,7 @@ Key = tuple[str, Any, str | None]   # name, value, GGUF type (of the items for a
 @dataclass(frozen=True)
 class Row:
     """One tensor of the file. sources: those that it is made of, one behind the other; to: how; instead_of: the type whose blocks its rows
-    do not fill; made: its content if it has no sources."""
+    do not fill; made: its content if it has no sources; loss: why the type does not hold the checkpoint's whole numbers exactly."""
 
     name: str
     shape: tuple[int, ...]
@@ -44,6 +48,7 @@ class Row:
     sources: tuple[Stored, ...] = ()
     instead_of: str | None = None
     made: np.ndarray | None = None
+    loss: str | None = None
 
     @property
     def type_id(self) -> int:
@@ -83,14 +88,16 @@ class Plan:
         of the checkpoint's. ModelError, or Unsupported, for one that cannot be converted as a whole.
         """
         family = family_of(checkpoint.config)
-        _refuse_quantized(checkpoint)
+        found = _tensors(checkpoint)
         tokens = next((len(value) for key, value, _ in entries if key == "tokenizer.ggml.tokens"), None)
         config = Config(checkpoint.config, family.defaults, tokens, pooling(checkpoint))
         _refuse_activation(family, config)
-        outtype = _own_type(checkpoint) if outtype == "auto" else outtype
+        keep, outtype = outtype == "auto", _own_type(checkpoint) if outtype == "auto" else outtype
         main, file_type = OUTTYPES[outtype]
-        tensors = change(joined(checkpoint.tensors), family, config)
-        rows, left_out = _rows(checkpoint.name, tensors, family, config, main)
+        rows, left_out = _rows(checkpoint.name, change(found, family, config), family, config, main, keep)
+        if kinds := Counter(row.type for row in rows if any(isinstance(stored, Blocks) for stored in row.sources)):
+            outtype = kinds.most_common(1)[0][0].lower()
+            file_type = TYPES[outtype.upper()]
         file_type = _MXFP4 if any(row.type == "MXFP4" for row in rows) else file_type
         general: list[Key] = [
             ("general.architecture", family.architecture, None),
@@ -103,13 +110,15 @@ class Plan:
         return cls(family, config, outtype, tuple({key[0]: key for key in [*general, *own, *entries, *last]}.values()), tuple(rows), tuple(left_out))
 
 
-def _refuse_quantized(checkpoint: Checkpoint) -> None:
+def _tensors(checkpoint: Checkpoint) -> dict[str, Stored]:
+    """The checkpoint's tensors, those that are stored in parts in one. Unsupported where their parts make no sense to us."""
     quantization = checkpoint.config.get("quantization_config")
-    if quantization:
-        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-        if method == "mxfp4":   # which GGUF can hold as it is
-            return
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+    if isinstance(quantization, dict) and method in METHODS:
+        return grouped(checkpoint.tensors, Form.of(quantization))
+    if quantization and method != "mxfp4":   # which GGUF can hold as it is
         raise Unsupported(f"{checkpoint.name}: its weights are quantized already ({shown(str(method))}); convert the original in BF16 or F16 instead")
+    return joined(checkpoint.tensors)
 
 
 def _refuse_activation(family: Family, config: Config) -> None:
@@ -125,7 +134,7 @@ def _own_type(checkpoint: Checkpoint) -> str:
     return "bf16" if sizes["BF16"] > sizes["F16"] else "f16"
 
 
-def _rows(source: str, tensors: Mapping[str, Stored], family: Family, config: Config, main: str) -> tuple[list[Row], list[str]]:
+def _rows(source: str, tensors: Mapping[str, Stored], family: Family, config: Config, main: str, keep: bool) -> tuple[list[Row], list[str]]:
     parts: dict[str, list[tuple[int | None, Stored, To]]] = {}
     left_out = []
     for name, stored in tensors.items():
@@ -136,7 +145,7 @@ def _rows(source: str, tensors: Mapping[str, Stored], family: Family, config: Co
             parts.setdefault(to.name, []).append((number, stored, to))
     if not parts:
         raise ModelError(f"{source}: none of its tensors is one that {family.architecture} has")
-    rows = [_row(name, pieces, config, main) for name, pieces in parts.items()]
+    rows = [_row(name, pieces, config, main, keep) for name, pieces in parts.items()]
     rows += [Row(name, values.shape, "F32", To(name), made=values) for name, values in family.made(config).items()]
     return rows, left_out
 
@@ -155,7 +164,7 @@ def tied(name: str, config: Config) -> bool:
     return name.endswith(("lm_head.weight", "embed_out.weight")) and config.get("tie_word_embeddings") is True
 
 
-def _row(name: str, pieces: list[tuple[int | None, Stored, To]], config: Config, main: str) -> Row:
+def _row(name: str, pieces: list[tuple[int | None, Stored, To]], config: Config, main: str, keep: bool) -> Row:
     pieces.sort(key=lambda piece: piece[0] or 0)
     numbers = [number for number, *_ in pieces]
     stacked = numbers[0] is not None
@@ -173,7 +182,15 @@ def _row(name: str, pieces: list[tuple[int | None, Stored, To]], config: Config,
     fallback = None
     if shape[-1] % by_name(kind).block:
         kind, fallback = "F16", kind
-    return Row(name, shape, kind, pieces[0][2], tuple(stored for _, stored, _ in pieces), fallback)
+    matrices, to = [stored for _, stored, _ in pieces if isinstance(stored, Grouped)], pieces[0][2]
+    if not matrices:
+        return Row(name, shape, kind, to, tuple(stored for _, stored, _ in pieces), fallback)
+    if len(matrices) < len(pieces) or to.value is not None or not keeps_rows(to.move, matrices[0].shape[0], config):
+        raise Unsupported(f"{shown(name)} is made of weights that are quantized already, and not of them alone as they are; convert the original instead")
+    exact, why = common(matrices) if keep else (None, "--outtype auto keeps what is there")
+    if exact:
+        return Row(name, shape, exact, to, tuple(as_blocks(matrix, exact) for matrix in matrices))
+    return Row(name, shape, kind, to, tuple(matrices), fallback, loss=why if kind != "F32" else None)
 
 
 def _shape(stored: Stored, to: To, config: Config) -> tuple[int, ...]:

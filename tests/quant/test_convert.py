@@ -29,7 +29,7 @@ CONFIG = {
     "num_attention_heads": HEADS, "num_key_value_heads": KV, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "vocab_size": TOKENS,
     "rope_theta": 10000.0, "tie_word_embeddings": False,
 }  # fmt: skip
-NAMES = {np.dtype("<f4"): "F32", np.dtype("<f2"): "F16", np.dtype("<u2"): "BF16", np.dtype("<i8"): "I64", np.dtype("<f8"): "F64", np.dtype("u1"): "U8"}
+NAMES = {np.dtype("<f4"): "F32", np.dtype("<f2"): "F16", np.dtype("<u2"): "BF16", np.dtype("<i8"): "I64", np.dtype("<i4"): "I32", np.dtype("<f8"): "F64", np.dtype("u1"): "U8"}
 MIXTRAL = {"model_type": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2}
 
 
@@ -262,7 +262,7 @@ def without(name: str) -> dict[str, np.ndarray]:
         ({"model_type": None}, None, "names no model_type"),
         ({}, {"model.layers.0.extra.weight": np.ones(2, np.float32)}, "tensor model.layers.0.extra.weight is not one that checkpoints of llama have"),
         ({}, {"lm_head.weight": np.ones(2, np.int64)}, "is I64: quantized checkpoints cannot be converted"),
-        ({"quantization_config": {"quant_method": "awq"}}, None, "quantized already .awq."),
+        ({"quantization_config": {"quant_method": "aqlm"}}, None, "quantized already .aqlm."),
         ({"num_attention_heads": 3}, None, r"has the shape \[8, 8\], which does not fit"),
         ({"num_attention_heads": "8"}, None, "num_attention_heads is '8', not a whole number"),
         ({"num_hidden_layers": -1}, None, "num_hidden_layers is -1, not a whole number"),
