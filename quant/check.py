@@ -12,8 +12,10 @@ from typing import Literal
 import numpy as np
 
 from edgerun import formats
+from edgerun.adapter import Adapter, is_adapter
 from edgerun.errors import EdgerunError, ModelError, Unsupported
 from edgerun.gguf import GGUF, open_gguf
+from edgerun.gguf.file import shown
 from edgerun.gguf.tensor import Tensor
 
 Level = Literal["ok", "warning", "damage"]
@@ -44,6 +46,10 @@ def check(path: Path, sha256: str | None = None, progress: Progress = lambda don
     with file:
         yield Finding("ok", "structure", f"GGUF version {file.version}, {len(file.metadata)} keys, {len(file.tensors)} tensors, {file.size} bytes in {len(file.files)} files")
         yield from _hash(file, sha256)
+        if is_adapter(file):
+            yield from _weights(file, progress)
+            yield _adapter(file)
+            return
         if file.tensors:
             yield from _weights(file, progress)
             yield from _program(file)
@@ -96,6 +102,17 @@ def _numbers(tensor: Tensor) -> tuple[int, int]:
         broken += values.size - int(np.count_nonzero(np.isfinite(values)))
         zero += len(values) - int(np.count_nonzero(values.any(axis=1)))
     return broken, zero if len(tensor.shape) > 1 else 0
+
+
+def _adapter(file: GGUF) -> Finding:
+    """Whether what an adapter adds is pairs that belong together; which model they fit, only that model says."""
+    try:
+        found = Adapter.of(file)
+    except Unsupported as error:
+        return Finding("warning", "adapter", str(error))
+    except ModelError as error:
+        return Finding("damage", "adapter", str(error))
+    return Finding("ok", "adapter", f"for models of {shown(found.architecture)}; adapts {len(found.pairs)} tensors")
 
 
 def _program(file: GGUF) -> Iterator[Finding]:

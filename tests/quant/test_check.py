@@ -119,3 +119,20 @@ def test_a_vocabulary_alone(tmp_path: Path) -> None:
         copy_metadata(file.metadata, writer)
     assert not found(tmp_path / "v.gguf")
     assert found(tmp_path / "v.gguf", "warning")[0].what == "weights"
+
+
+def test_adapters(tmp_path: Path) -> None:
+    path = tmp_path / "a.gguf"
+    for kind, half, level, said in (
+        ("lora", "lora_b", "ok", "for models of llama; adapts 1 tensors"), ("lora", "lora_c", "warning", "has tensor x.lora_c besides pairs"),
+        ("other", "lora_b", "warning", "is an adapter of type other"), ("lora", None, "damage", "x has only one of .lora_a and .lora_b"),
+    ):  # fmt: skip
+        with GGUFWriter(path) as writer:
+            for key, value in {"general.type": "adapter", "adapter.type": kind, "general.architecture": "llama"}.items():
+                writer.add(key, value)
+            for name in ["lora_a", *([half] if half else [])]:
+                writer.add_tensor(f"x.{name}", np.ones((4, 4), np.float32))
+        findings = list(check(path))
+        assert [finding.what for finding in findings] == ["structure", "hash", "weights", "adapter"]
+        assert findings[-1].level == level
+        assert said in findings[-1].text
