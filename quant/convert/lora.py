@@ -35,6 +35,8 @@ def adapter_plan(peft: Peft, base: Checkpoint, outtype: str = "auto", tokens: in
     if peft.replaced:
         raise Unsupported(f"{peft.name}: replaces {_few(sorted(peft.replaced))} as a whole, which no adapter file can; {_MERGE}")
     first = next(iter(peft.factors.values()))
+    if first.magnitude:
+        raise Unsupported(f"{peft.name}: is a DoRA, which changes the length of rows too, as no adapter file can; {_MERGE}")
     alpha = float(np.float32(first.scale * first.rank))
     parts: dict[str, list[tuple[int | None, Sides]]] = {}
     for factors in peft.factors.values():

@@ -20,17 +20,33 @@ Merge = tuple[Peft, float]   # an adapter, and what its scale is multiplied by
 
 
 @dataclass(frozen=True)
+class Delta:
+    """left [rows, rank], with the scale, and right [rank, cols], whose product is added; magnitude: how long rows are then to be."""
+
+    left: np.ndarray
+    right: np.ndarray
+    magnitude: np.ndarray | None = None
+
+    def add(self, values: np.ndarray, rows: slice) -> None:
+        """Change these rows of the matrix, in place."""
+        values += self.left[rows] @ self.right
+        if self.magnitude is not None:
+            lengths = np.linalg.norm(values, axis=1)
+            values *= np.divide(self.magnitude[rows], lengths, out=np.zeros_like(lengths), where=lengths > 0)[:, None]
+
+
+@dataclass(frozen=True)
 class Sum(Stored):
-    """A matrix plus the products of some thin ones, float32. deltas: left [rows, rank], with the scale, and right [rank, cols]."""
+    """A matrix with some changes, one after another, as float32."""
 
     base: Stored
-    deltas: tuple[tuple[np.ndarray, np.ndarray], ...]
+    deltas: tuple[Delta, ...]
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start..stop."""
         values = as_floats(self.base.read(start, stop), self.base.dtype)
-        for left, right in self.deltas:
-            values += left[start:stop] @ right
+        for delta in self.deltas:
+            delta.add(values, slice(start, stop))
         return values
 
 
@@ -65,9 +81,13 @@ def _name(peft: Peft, name: str, names: Mapping[str, str]) -> str:
 
 def _sum(peft: Peft, factors: Factors, scale: float, base: Stored, family: Family, config: Config) -> Stored:
     targets = family.targets(base.name, config)
-    left, right = factors.sides(any(turns(to, factors, config) for to, _ in targets))
+    turned = any(turns(to, factors, config) for to, _ in targets)
+    left, right = factors.sides(turned)
     if not base.floats or (len(left), right.shape[1]) != base.shape:
         raise ModelError(f"{peft.name}: adapts a {shown(factors.name)} of shape {[len(left), right.shape[1]]}; the checkpoint's is {base.dtype} of {list(base.shape)}")
-    left = left * np.float32(scale * factors.scale)
+    if factors.magnitude and turned:
+        raise Unsupported(f"{peft.name}: is a DoRA of {shown(factors.name)}, which the checkpoint has transposed; merge it with PEFT and convert the result")
+    magnitude = as_floats(factors.magnitude.read(), factors.magnitude.dtype).reshape(-1) if factors.magnitude else None
+    delta = Delta(left * np.float32(scale * factors.scale), right, magnitude)
     before, earlier = (base.base, base.deltas) if isinstance(base, Sum) else (base, ())
-    return Sum(base.name, "F32", base.shape, base.file, base.start, base.nbytes, before, (*earlier, (left, right)))
+    return Sum(base.name, "F32", base.shape, base.file, base.start, base.nbytes, before, (*earlier, delta))

@@ -2,7 +2,8 @@
 
 What is there for a matrix W [rows, cols] of the checkpoint is lora_A [rank, cols] and lora_B [rows, rank]; W becomes W + scale * B A, with
 scale = alpha / rank, or alpha / sqrt(rank) (arXiv:2106.09685, 2312.03732; huggingface.co/docs/peft). Of a table of embeddings it is
-lora_embedding_A [rank, rows] and lora_embedding_B [cols, rank]. Everything here is untrusted, as a checkpoint is.
+lora_embedding_A [rank, rows] and lora_embedding_B [cols, rank]. With lora_magnitude_vector [rows], rows of the sum are then given these
+lengths (DoRA, arXiv:2402.09353). Everything here is untrusted, as a checkpoint is.
 """
 
 from __future__ import annotations
@@ -25,20 +26,24 @@ CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MOST_RANK = 1 << 16
 _LARGEST = 1e6   # of a scale
 _HALF = re.compile(r"(.+)\.lora_(?:(A|B)\.(?:[^.]+\.)?weight|embedding_(A|B)(?:\.[^.]+)?)")
+_MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.[^.]+){0,2}")
 _SAVED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.(?:weight|bias)$)")
 # What makes more of a pair than W + B A, or puts it elsewhere.
-_OTHERWISE = ("use_dora", "layer_replication", "alora_invocation_tokens", "trainable_token_indices", "lora_bias", "use_qalora", "arrow_config")
+_OTHERWISE = ("layer_replication", "alora_invocation_tokens", "trainable_token_indices", "lora_bias", "use_qalora", "arrow_config")
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What is added to the checkpoint's `name`: scale * B A. table: whether they are of embeddings, and so the other way round."""
+    """What is added to the checkpoint's `name`: scale * B A. table: whether they are of embeddings, and so the other way round;
+    magnitude: how long the rows of the sum are to be, None for as they are.
+    """
 
     name: str
     a: Stored
     b: Stored
     table: bool
     scale: float
+    magnitude: Stored | None = None
 
     @property
     def rank(self) -> int:
@@ -100,6 +105,8 @@ class Peft:
             name = full.removeprefix("base_model.model.")
             if match := _HALF.fullmatch(name):
                 halves.setdefault(f"{match[1]}.weight", {})[match[2] or f"table {match[3]}"] = tensor
+            elif match := _MAGNITUDE.fullmatch(name):
+                halves.setdefault(f"{match[1]}.weight", {})["magnitude"] = tensor
             elif "lora_" in name or not name.endswith((".weight", ".bias")):
                 raise Unsupported(f"{self.name}: tensor {shown(full)} is not of a plain LoRA; merge the adapter with PEFT and convert the result")
             else:
@@ -111,7 +118,8 @@ class Peft:
     def _factors(self, name: str, found: Mapping[str, Stored]) -> Factors:
         table = "table A" in found
         a, b = (found.get(f"table {side}" if table else side) for side in "AB")
-        if a is None or b is None or len(found) > 2:
+        magnitude = found.get("magnitude")
+        if a is None or b is None or len(found) > 2 + (magnitude is not None):
             raise ModelError(f"{self.name}: {shown(name)} has not one lora_A and one lora_B")
         for half in (a, b):
             if not half.floats or len(half.shape) != 2 or 0 in half.shape:
@@ -119,8 +127,10 @@ class Peft:
         rank = a.shape[0]
         if b.shape[1] != rank or rank > _MOST_RANK:
             raise ModelError(f"{self.name}: {shown(name)} has lora_A {list(a.shape)} and lora_B {list(b.shape)}, which have no rank in common")
+        if (magnitude is None) == (self.config.get("use_dora") is True) or (magnitude and (table or not magnitude.floats or math.prod(magnitude.shape) != b.shape[0])):
+            raise ModelError(f"{self.name}: {shown(name)} has no lora_magnitude_vector that fits it and the use_dora of {CONFIG}")
         alpha = self._alpha(name.removesuffix(".weight"))
-        return Factors(name, a, b, table, alpha / math.sqrt(rank) if self.config.get("use_rslora") is True else alpha / rank)
+        return Factors(name, a, b, table, alpha / math.sqrt(rank) if self.config.get("use_rslora") is True else alpha / rank, magnitude)
 
     def _alpha(self, module: str) -> float:
         """lora_alpha of a module: that of the first pattern that is the end of its name, else that of all."""

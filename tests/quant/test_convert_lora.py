@@ -184,6 +184,20 @@ def test_tensors_that_are_replaced(tmp_path: Path) -> None:
         folded(base, (longer, 1.0))
 
 
+def test_rows_get_their_lengths(tmp_path: Path) -> None:
+    """As huggingface.co/docs/peft merges a DoRA: W + scale * B A, then its rows as long as the vector says."""
+    tensors = pair(f"{LAYER}mlp.down_proj", WIDTH, FEED)
+    a, b = tensors.values()
+    lengths = DRAW.uniform(1, 5, WIDTH).astype(np.float32)
+    base = checkpoint(tmp_path / "model")
+    for end in ("", ".weight", ".default"):
+        folder = adapter(tmp_path / "a", tensors | {f"base_model.model.{LAYER}mlp.down_proj.lora_magnitude_vector{end}": lengths}, use_dora=True)
+        with folded(base, (folder, 1.0)) as whole, converted(base) as plain:
+            summed = values(plain, "blk.0.ffn_down.weight").astype(np.float64) + 4 * b.astype(np.float64) @ a
+            wanted = summed * (lengths / np.sqrt((summed**2).sum(1)))[:, None]
+            assert np.allclose(values(whole, "blk.0.ffn_down.weight"), wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_several_are_folded_in_and_the_type_stays(tmp_path: Path) -> None:
     base = checkpoint(tmp_path / "model", {name: bf16(value) for name, value in llama().items()})
     tensors = pair(f"{LAYER}mlp.down_proj", WIDTH, FEED)
@@ -196,6 +210,7 @@ def test_several_are_folded_in_and_the_type_stays(tmp_path: Path) -> None:
 
 
 Q = pair(f"{LAYER}self_attn.q_proj", WIDTH, WIDTH)
+M = f"base_model.model.{LAYER}self_attn.q_proj.lora_magnitude_vector.weight"
 A, B = (f"base_model.model.{LAYER}self_attn.q_proj.lora_{side}.weight" for side in "AB")
 
 
@@ -204,7 +219,12 @@ A, B = (f"base_model.model.{LAYER}self_attn.q_proj.lora_{side}.weight" for side 
     [
         (Q, {"peft_type": "IA3"}, "is an adapter of type IA3; LORA ones are converted"),
         (Q, {"peft_type": None}, "is an adapter of type None"),
-        (Q, {"use_dora": True}, "sets use_dora, which is more than a product of two matrices; merge it with PEFT"),
+        (Q, {"layer_replication": [[0, 1]]}, "sets layer_replication, which is more than a product of two matrices; merge it with PEFT"),
+        (Q, {"use_dora": True}, r"q_proj\.weight has no lora_magnitude_vector that fits it and the use_dora of adapter_config\.json"),
+        (Q | {M: np.ones(7, np.float32)}, {"use_dora": True}, "has no lora_magnitude_vector that fits it"),
+        (Q | {M: np.ones(8, np.float32)}, {}, "has no lora_magnitude_vector that fits it"),
+        (Q | {M: np.ones(8, np.int64)}, {"use_dora": True}, "has no lora_magnitude_vector that fits it"),
+        (Q | {M: np.ones(8, np.float32)}, {"use_dora": True}, "is a DoRA, which changes the length of rows too, as no adapter file can; fold it into the model"),
         (Q, {"lora_alpha": 0}, "has 0 for lora_alpha, not a number other than 0"),
         (Q, {"lora_alpha": "8"}, "has '8' for lora_alpha"),
         (Q, {"lora_alpha": None}, "has None for lora_alpha"),
@@ -216,7 +236,7 @@ A, B = (f"base_model.model.{LAYER}self_attn.q_proj.lora_{side}.weight" for side 
         ({A: Q[A][0], B: Q[B]}, {}, "is F32 of shape .8., not a matrix of floats"),
         ({A: np.ones((2, WIDTH), np.int64), B: Q[B]}, {}, "is I64 of shape .2, 8., not a matrix of floats"),
         ({A: np.ones((0, WIDTH), np.float32), B: np.ones((WIDTH, 0), np.float32)}, {}, "not a matrix of floats"),
-        (Q | {f"base_model.model.{LAYER}self_attn.q_proj.lora_magnitude_vector": np.ones(8, np.float32)}, {}, "is not of a plain LoRA"),
+        (Q | {f"base_model.model.{LAYER}self_attn.q_proj.lora_B.bias": np.ones(8, np.float32)}, {}, "is not of a plain LoRA"),
         ({"x.weight": np.ones(2, np.float32)}, {}, "has no pairs of lora_A and lora_B"),
         (pair("model.layers.0.mlp.extra_proj", 4, 4), {}, "is not one that checkpoints of llama have"),
         (pair(f"{LAYER}self_attn.k_proj", 6, WIDTH) | pair(f"{LAYER}self_attn.q_proj", 7, WIDTH), {}, r"has the shape \[7, 8\], which does not fit config\.json"),
