@@ -50,7 +50,7 @@ def adapter_plan(peft: Peft, base: Checkpoint, outtype: str = "auto", tokens: in
         ("general.name", peft.folder.resolve().name or "adapter", None), *_of_base(peft),
         ("adapter.lora.alpha", alpha, "f32"), ("general.file_type", OUTTYPES[outtype][1], "u32"), ("general.quantization_version", 2, "u32"),
     ]  # fmt: skip
-    return Plan(family, config, outtype, tuple(keys), rows, ())
+    return Plan(family, config, outtype, tuple(keys), rows, tuple(peft.copies))
 
 
 def _of_base(peft: Peft) -> Iterator[Key]:

@@ -55,7 +55,7 @@ def merged(tensors: Mapping[str, Stored], merges: Sequence[Merge], family: Famil
     result = dict(tensors)
     names = {stem(name): name for name in tensors}
     for peft, scale in merges:
-        for name, stored in peft.replaced.items():
+        for name, stored in (peft.copies | peft.replaced).items():
             full = _name(peft, name, names)
             if stored.shape != result[full].shape:
                 raise Unsupported(f"{peft.name}: has {shown(name)} of shape {list(stored.shape)}, the model has {list(result[full].shape)}; merge it with PEFT and convert the result")

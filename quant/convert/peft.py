@@ -27,7 +27,7 @@ _MOST_RANK = 1 << 16
 _LARGEST = 1e6   # of a scale
 _HALF = re.compile(r"(.+)\.lora_(?:(A|B)\.(?:[^.]+\.)?weight|embedding_(A|B)(?:\.[^.]+)?)")
 _MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.[^.]+){0,2}")
-_SAVED = re.compile(r"\.(?:modules_to_save(?:\.default)?|base_layer)(?=\.(?:weight|bias)$)")
+_SAVED = re.compile(r"\.(modules_to_save(?:\.default)?|base_layer)(?=\.(?:weight|bias)$)")
 # What makes more of a pair than W + B A, or puts it elsewhere.
 _OTHERWISE = ("layer_replication", "alora_invocation_tokens", "trainable_token_indices", "lora_bias", "use_qalora", "arrow_config")
 
@@ -59,7 +59,9 @@ class Factors:
 
 
 class Peft:
-    """An open adapter folder. factors: by the name of the tensor they change; replaced: tensors that take the place of the checkpoint's."""
+    """An open adapter folder. factors: by the name of the tensor they change; replaced: tensors that take the place of the checkpoint's;
+    copies: those that are there although they were not trained, as PEFT saves tables of embeddings.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open it. UsageError when it is none; ModelError when it is incomplete or damaged, Unsupported for what is more than W + B A."""
@@ -75,7 +77,7 @@ class Peft:
         self._open = contextlib.ExitStack()
         self._open.callback(file.close)
         try:
-            self.factors, self.replaced = self._sorted({tensor.name: tensor for tensor in tensors_of(file)})
+            self.factors, self.replaced, self.copies = self._sorted({tensor.name: tensor for tensor in tensors_of(file)})
         except BaseException:
             self.close()
             raise
@@ -97,10 +99,11 @@ class Peft:
         if named := next((key for key in _OTHERWISE if self.config.get(key)), None):
             raise Unsupported(f"{self.name}: {CONFIG} sets {named}, which is more than a product of two matrices; merge it with PEFT and convert the result")
 
-    def _sorted(self, tensors: Mapping[str, Stored]) -> tuple[dict[str, Factors], dict[str, Stored]]:
-        """Pairs and whole tensors, by the checkpoint's names."""
+    def _sorted(self, tensors: Mapping[str, Stored]) -> tuple[dict[str, Factors], dict[str, Stored], dict[str, Stored]]:
+        """Pairs, whole tensors and copies, by the checkpoint's names."""
         halves: dict[str, dict[str, Stored]] = {}
         replaced: dict[str, Stored] = {}
+        copies: dict[str, Stored] = {}
         for full, tensor in tensors.items():
             name = full.removeprefix("base_model.model.")
             if match := _HALF.fullmatch(name):
@@ -110,10 +113,10 @@ class Peft:
             elif "lora_" in name or not name.endswith((".weight", ".bias")):
                 raise Unsupported(f"{self.name}: tensor {shown(full)} is not of a plain LoRA; merge the adapter with PEFT and convert the result")
             else:
-                replaced[_SAVED.sub("", name)] = tensor
+                (copies if ".base_layer." in name else replaced)[_SAVED.sub("", name)] = tensor
         if not halves:
             raise ModelError(f"{self.name}: has no pairs of lora_A and lora_B")
-        return {name: self._factors(name, found) for name, found in halves.items()}, replaced
+        return {name: self._factors(name, found) for name, found in halves.items()}, replaced, copies
 
     def _factors(self, name: str, found: Mapping[str, Stored]) -> Factors:
         table = "table A" in found

@@ -198,6 +198,16 @@ def test_rows_get_their_lengths(tmp_path: Path) -> None:
             assert np.allclose(values(whole, "blk.0.ffn_down.weight"), wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_copies_of_tables_do_not_count(tmp_path: Path) -> None:
+    """PEFT saves them with adapters of embeddings and heads, trained or not."""
+    base, name = checkpoint(tmp_path / "model"), "base_model.model.model.embed_tokens.base_layer.weight"
+    folder = adapter(tmp_path / "a", table(TOKENS) | {name: llama()["model.embed_tokens.weight"]})
+    with written(folder, base) as file, folded(base, (folder, 1.0)) as whole, converted(base) as plain:
+        assert [*file.tensors] == ["token_embd.weight.lora_a", "token_embd.weight.lora_b"]
+        added = values(whole, "token_embd.weight") - values(plain, "token_embd.weight")
+        assert np.allclose(added, delta(file, "token_embd.weight"), rtol=1e-4, atol=1e-5)
+
+
 def test_several_are_folded_in_and_the_type_stays(tmp_path: Path) -> None:
     base = checkpoint(tmp_path / "model", {name: bf16(value) for name, value in llama().items()})
     tensors = pair(f"{LAYER}mlp.down_proj", WIDTH, FEED)
