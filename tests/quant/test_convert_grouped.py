@@ -121,6 +121,20 @@ def test_every_number_is_kept(tmp_path: Path, quantization: dict[str, Any], pack
         assert file.tensors["token_embd.weight"].type_name == "F16"
 
 
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "grouped" / "grouped.npz")
+
+
+@pytest.mark.parametrize("name", sorted({key.partition(".")[0] for key in GOLDEN}))
+def test_what_the_libraries_packed_is_what_they_make_of_it(tmp_path: Path, name: str) -> None:
+    method, bits, group, _ = name.split("-")
+    parts = {part: GOLDEN[f"{name}.{part}"] for part in ("qweight", "qzeros", "scales", "g_idx") if f"{name}.{part}" in GOLDEN}
+    tensors = {f"{LAYER}mlp.up_proj.{part}": value.astype(np.int32) if value.dtype.kind == "i" else value for part, value in parts.items()}
+    config = {"hidden_size": 64, "intermediate_size": 32, "quantization_config": {"quant_method": method, "bits": int(bits), "group_size": int(group)}}
+    with converted(checkpoint(tmp_path, tensors, **config), "auto") as file:
+        assert file.tensors["blk.0.ffn_up.weight"].type_name in ("Q4_0", "Q5_0", "Q8_0")
+        assert np.array_equal(values(file, "blk.0.ffn_up.weight").astype(np.float16), GOLDEN[f"{name}.weights"])
+
+
 def converted_again(folder: Path, outtype: str) -> Any:
     (folder / "out.gguf").rename(folder / "first.gguf")
     return converted(folder, outtype)

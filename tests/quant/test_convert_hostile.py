@@ -1,4 +1,4 @@
-"""Vocabulary files with any part replaced by anything: an error of ours, or a vocabulary that can be written."""
+"""Files with any part replaced by anything: an error of ours, or a file that can be written."""
 
 import copy
 import json
@@ -6,12 +6,15 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_convert import checkpoint, save
 from test_convert_vocabulary import PIECES, byte_level, proto
 
 from edgerun.errors import EdgerunError
 from edgerun.gguf.writer import GGUFWriter
+from quant.convert import Checkpoint, Peft, Plan, adapter_plan, convert
 from quant.convert.card import card
 from quant.convert.sentencepiece_model import SentencePieceModel
 from quant.convert.vocabulary import vocabulary
@@ -81,3 +84,29 @@ def test_any_bytes_of_a_sentencepiece_model(data: st.DataObject) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with suppress(EdgerunError):
         SentencePieceModel.parse(bytes(content[: data.draw(st.integers(0, len(content)))]))
+
+
+ADAPTER = {"peft_type": "LORA", "lora_alpha": 8, "alpha_pattern": {"q_proj": 2}, "use_rslora": False, "use_dora": False, "base_model_name_or_path": "a/b", "modules_to_save": None}
+QUANTIZATION = {"quant_method": "gptq", "bits": 4, "group_size": 32, "checkpoint_format": "gptq", "pack_dtype": "int32"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(ADAPTER)), ANYTHING)
+def test_any_part_of_an_adapter_replaced(key: str, value: object) -> None:
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    with tempfile.TemporaryDirectory() as place:
+        save(Path(place) / "adapter_model.safetensors", {f"{name}A.weight": np.ones((2, 8), np.float32), f"{name}B.weight": np.ones((8, 2), np.float32)})
+        (Path(place) / "adapter_config.json").write_text(json.dumps(ADAPTER | {key: value}))
+        with suppress(EdgerunError), Peft(Path(place)) as peft, Checkpoint(checkpoint(Path(place) / "model"), weights=False) as base:
+            convert(adapter_plan(peft, base), Path(place) / "made.gguf")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(QUANTIZATION)), ANYTHING)
+def test_any_part_of_a_quantization_replaced(key: str, value: object) -> None:
+    name = "model.layers.0.mlp.up_proj."
+    parts = {"qweight": np.ones((8, 64), np.int32), "qzeros": np.ones((2, 8), np.int32), "scales": np.ones((2, 64), np.float16)}
+    with tempfile.TemporaryDirectory() as place:
+        folder = checkpoint(Path(place), {name + part: array for part, array in parts.items()}, hidden_size=64, quantization_config=QUANTIZATION | {key: value})
+        with suppress(EdgerunError), Checkpoint(folder) as source:
+            convert(Plan.of(source), folder / "made.gguf")
