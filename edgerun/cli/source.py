@@ -52,7 +52,7 @@ def tell_left_out(plan: Plan, quiet: bool) -> None:
     """Warn of tensors that no file of the text model holds."""
     if plan.left_out and not quiet:
         few = ", ".join(clean(name, keep_newlines=False) for name in plan.left_out[:3]) + (", ..." if len(plan.left_out) > 3 else "")
-        warn(f"{len(plan.left_out)} tensors have no part in the text model's file: {few}")
+        warn(f"{len(plan.left_out)} tensors have no part in the {'adapter' if plan.kind == 'adapter' else 'text model'}'s file: {few}")
 
 
 def _fetched(repo: str, quiet: bool) -> Path:

@@ -28,6 +28,11 @@ class Blocks(Stored):
     source: Grouped
 
     @property
+    def parts(self) -> tuple[Stored, ...]:
+        """Those of the matrix."""
+        return self.source.parts
+
+    @property
     def floats(self) -> bool:
         """It holds numbers that a file can hold as they are."""
         return True

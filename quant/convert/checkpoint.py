@@ -48,6 +48,16 @@ class Stored:
     nbytes: int
 
     @property
+    def parts(self) -> tuple[Stored, ...]:
+        """The tensors of files that it is made of."""
+        return (self,)
+
+    @property
+    def held(self) -> tuple[np.ndarray, ...]:
+        """Numbers in memory that it is made of besides."""
+        return ()
+
+    @property
     def floats(self) -> bool:
         """Whether it holds floating-point numbers that NumPy can compute with, or BF16."""
         return self.dtype in _FLOATS

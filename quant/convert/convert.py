@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 from edgerun.gguf.writer import GGUFWriter
 from quant.convert.config import Config
@@ -27,8 +30,7 @@ def convert(plan: Plan, out: Path, *, threads: int = 1, progress: Progress = lam
     for key, value, kind in plan.keys:
         writer.add(key, value, kind)
     before = 0
-    files = {stored.file: None for row in plan.rows for stored in row.sources}
-    with journals([out], made_from(files)) as (journal,), ThreadPoolExecutor(threads) as pool:
+    with journals([out], sources(plan)) as (journal,), ThreadPoolExecutor(threads) as pool:
 
         def content(row: Row, done: int) -> Callable[[], Iterator[memoryview]]:
             def made() -> Iterator[memoryview]:
@@ -46,6 +48,14 @@ def convert(plan: Plan, out: Path, *, threads: int = 1, progress: Progress = lam
         writer.write(journal)
         writer.publish()
     progress(plan.nbytes, plan.nbytes)
+
+
+def sources(plan: Plan) -> bytes:
+    """What tells a plan's sources from others: files, and numbers that are in memory."""
+    tensors = [stored for row in plan.rows for stored in row.sources]
+    files = {part.file: None for stored in tensors for part in stored.parts}
+    held = [row.made for row in plan.rows if row.made is not None] + [array for stored in tensors for array in stored.held]
+    return made_from(files, *(hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).digest() for array in held))
 
 
 def _bytes(row: Row, config: Config, pool: ThreadPoolExecutor, threads: int) -> Iterator[memoryview]:

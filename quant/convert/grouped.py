@@ -80,6 +80,11 @@ class Grouped(Stored):
     qzeros: Stored
     g_idx: Stored | None
 
+    @property
+    def parts(self) -> tuple[Stored, ...]:
+        """The numbers, their scales and zeros, and where their groups are."""
+        return (self, self.scales, self.qzeros, *((self.g_idx,) if self.g_idx else ()))
+
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start..stop."""
         rows = slice(start, self.shape[0] if stop is None else stop)

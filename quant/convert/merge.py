@@ -42,6 +42,16 @@ class Sum(Stored):
     base: Stored
     deltas: tuple[Delta, ...]
 
+    @property
+    def parts(self) -> tuple[Stored, ...]:
+        """Those of the matrix that is changed."""
+        return self.base.parts
+
+    @property
+    def held(self) -> tuple[np.ndarray, ...]:
+        """The changes."""
+        return tuple(array for delta in self.deltas for array in (delta.left, delta.right, delta.magnitude) if array is not None)
+
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start..stop."""
         values = as_floats(self.base.read(start, stop), self.base.dtype)

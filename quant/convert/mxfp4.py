@@ -19,6 +19,11 @@ class Mxfp4(Stored):
     scales: Stored
 
     @property
+    def parts(self) -> tuple[Stored, ...]:
+        """Blocks and scales."""
+        return (self, self.scales)
+
+    @property
     def floats(self) -> bool:
         """It holds numbers that a file can hold as they are."""
         return True

@@ -86,5 +86,7 @@ class _Latest:
 
 def _lossless(checkpoint: Checkpoint) -> str:
     """The outtype that holds what the checkpoint does: F32 as soon as one of its matrices needs it."""
+    if any(name.endswith(".qweight") for name in checkpoint.tensors):   # whole numbers times scales
+        return "f32"
     kinds = {tensor.dtype for tensor in checkpoint.tensors.values() if tensor.floats and len(tensor.shape) > 1}
     return {frozenset({"BF16"}): "bf16", frozenset({"F16"}): "f16"}.get(frozenset(kinds - {"MXFP4"}), "f32")

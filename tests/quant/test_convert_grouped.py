@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from test_convert import checkpoint, converted, values
+from test_convert_view import letters
 
 from edgerun.errors import ModelError, Unsupported
 from quant.convert import Checkpoint, Plan, convert
+from quant.convert.view import open_checkpoint
 
 WIDTH, FEED, KV = 64, 128, 32   # CONFIG has 2 heads, 1 of keys and values
 SHAPES = {"self_attn.q_proj": (WIDTH, WIDTH), "self_attn.k_proj": (KV, WIDTH), "self_attn.v_proj": (KV, WIDTH), "self_attn.o_proj": (WIDTH, WIDTH)}
@@ -292,3 +294,11 @@ def test_the_file_is_as_large_as_the_plan_says(tmp_path: Path) -> None:
         done: list[tuple[int, int]] = []
         convert(plan, tmp_path / "a.gguf", progress=lambda at, of: done.append((at, of)))
     assert done[-1] == (plan.nbytes, plan.nbytes)
+
+
+def test_quantizing_begins_with_what_the_whole_numbers_say(tmp_path: Path) -> None:
+    folder, matrices = model(tmp_path, GPTQ, Matrix.gptq, zeros="any")
+    with open_checkpoint(letters(folder)) as view:
+        tensor = view.tensors["blk.0.ffn_up.weight"]
+        assert tensor.type_name == "F32"
+        assert np.array_equal(tensor.read().view(np.float32), matrices["mlp.up_proj"].weights)

@@ -33,6 +33,7 @@ from edgerun.gguf import GGUF, open_gguf
 from quant.convert import Checkpoint, Peft, Plan, adapter_plan, convert, merged
 from quant.convert.checkpoint import as_floats
 from quant.convert.config import Config
+from quant.convert.convert import sources as of_plan
 from quant.convert.family import family_of
 from quant.convert.plan import tied
 
@@ -196,6 +197,19 @@ def test_rows_get_their_lengths(tmp_path: Path) -> None:
             summed = values(plain, "blk.0.ffn_down.weight").astype(np.float64) + 4 * b.astype(np.float64) @ a
             wanted = summed * (lengths / np.sqrt((summed**2).sum(1)))[:, None]
             assert np.allclose(values(whole, "blk.0.ffn_down.weight"), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_begun_with_other_adapters_is_not_continued(tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "model")
+    folders = [adapter(tmp_path / name, pair(f"{LAYER}mlp.down_proj", WIDTH, FEED)) for name in ("a", "b")]
+    seen = []
+    for folder, scale in ((folders[0], 1.0), (folders[0], 0.5), (folders[1], 1.0), (folders[0], 1.0)):
+        with Checkpoint(base) as model, Peft(folder) as peft:
+            seen.append(of_plan(Plan.of(model, "f32", change=lambda tensors, family, config: merged(tensors, [(peft, scale)], family, config))))   # noqa: B023
+            seen.append(of_plan(adapter_plan(peft, model)))
+    assert seen[0] == seen[6]
+    assert seen[1] == seen[3] == seen[7]
+    assert len(set(seen)) == 5
 
 
 def test_copies_of_tables_do_not_count(tmp_path: Path) -> None:
