@@ -104,14 +104,19 @@ def writable(name: str) -> str:
 def _row(tensor: Tensor, recipe: Recipe, choices: Choices, place: Place) -> Row:
     asked = choices.of(tensor.name) if quantizable(tensor.name, tensor.shape) else None
     wanted = asked or (recipe.type_of(tensor.name, tensor.shape, place) if not choices.pure else recipe.base if quantizable(tensor.name, tensor.shape) else None)
-    if wanted is None or wanted == tensor.type_name:
-        return Row(tensor, tensor.type_name)
+    return Row(tensor, tensor.type_name) if wanted is None else settled(tensor, wanted, choices.fallback)
+
+
+def settled(tensor: Tensor, wanted: str, fallback: bool) -> Row:
+    """A tensor in the type that is wanted, or in that which llama.cpp takes where rows do not fill its blocks. The errors are those of `Plan.of`."""
+    if wanted == tensor.type_name:
+        return Row(tensor, wanted)
     if tensor.type not in all_formats():
         raise ModelError(f"tensor {tensor.name!a} is of type {tensor.type_name}, which holds no weights that can be quantized")
     wanted, cols = writable(wanted), tensor.shape[-1]
     if cols % by_name(wanted).block == 0:
         return Row(tensor, wanted)
-    if not choices.fallback:
+    if not fallback:
         block = by_name(wanted).block
         raise UsageError(f"the rows of {tensor.name!a} have {cols} weights, which do not fill the blocks of {block} of {wanted}; choose another type with --tensor-type")
     other = FALLBACKS.get(wanted, "F16")

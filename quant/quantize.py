@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from quant.importance import Importance
 from quant.journal import journals, made_from
 from quant.plan import Plan, Row
 from quant.room import require_room
+from quant.rounding import slices
 
 Progress = Callable[[int, int], None]   # (bytes of the source dealt with, of)
 
@@ -130,16 +131,6 @@ class _Worker:
             except ModelError as error:
                 raise ModelError(f"tensor {tensor.name!a}, from row {start} on: {error}") from None
 
-        for _ in self._pool.map(encode, _parts(tensor.shape)):
+        for _ in self._pool.map(encode, slices(tensor.shape, _SLICE)):
             pass
         return out
-
-
-def _parts(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    """(matrix of the stack, first row, row behind the last), in rows of all matrices one after another."""
-    rows = shape[-2] if len(shape) > 1 else 1
-    stack = int(np.prod(shape[:-2])) if len(shape) > 2 else 1
-    step = max(1, _SLICE // shape[-1])
-    for matrix in range(stack):
-        for start in range(0, rows, step):
-            yield matrix, matrix * rows + start, matrix * rows + min(start + step, rows)

@@ -130,6 +130,11 @@ def role_of(name: str) -> str:
     return next((role for pattern, role in _ROLES if re.fullmatch(pattern, name)), "")
 
 
+def kind_of(name: str) -> str:
+    """The role of a tensor, or what its name has in common with those of other layers."""
+    return role_of(name) or re.sub(r"^blk\.\d+\.|\.weight$", "", name)
+
+
 def quantizable(name: str, shape: tuple[int, ...]) -> bool:
     """Whether a tensor is a matrix, or a stack of them, that is meant to be made smaller."""
     return len(shape) >= 2 and name.endswith("weight") and not _KEPT.fullmatch(name)

@@ -15,16 +15,22 @@ from edgerun.engine.session import Session
 from edgerun.gguf import open_gguf
 from edgerun.graph.taps import tapped
 from edgerun.text.tokenizer import tokenizer_from
+from quant.light import lightened
 
 _TAPS = 256 << 20      # bytes that the copies of inputs may take,
 _FEWEST_ROWS = 16      # unless fewer rows than these would go into a step
 
 
 class Source:
-    """An open model with its session and tokenizer. taps: where the inputs of its matrices lie after each step. A context manager."""
+    """An open model with its session and tokenizer. A context manager.
 
-    def __init__(self, path: Path, context: int, threads: int | None = None, options: Options | None = None, progress: Progress | None = None) -> None:
-        """Load a model file for texts of `context` tokens. The errors are those of `edgerun.load`."""
+    taps: where the inputs of its matrices lie after each step. tensors: what the session computes with.
+    """
+
+    def __init__(
+        self, path: Path, context: int, threads: int | None = None, options: Options | None = None, progress: Progress | None = None, light: bool = False
+    ) -> None:
+        """Load a model file for texts of `context` tokens. light: matrices of floats as Q8_0. The errors are those of `edgerun.load`."""
         use = machine.threads(threads)
         with ExitStack() as opened:
             self.file = opened.enter_context(open_gguf(path))
@@ -32,7 +38,9 @@ class Source:
             program, self.taps = tapped(blueprint.program)
             row = 4 * (sum(program.buffers.values()) - sum(blueprint.program.buffers.values()))
             rows = max(_FEWEST_ROWS, min(MAX_ROWS, _TAPS // row)) if row else MAX_ROWS
-            blueprint = dataclasses.replace(blueprint, program=program, max_rows=rows)
+            self.tensors = lightened(self.file.tensors) if light else self.file.tensors
+            computed = dataclasses.replace(self.file, tensors=self.tensors)
+            blueprint = dataclasses.replace(blueprint, file=computed, program=program, max_rows=rows)
             found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory(), blueprint.spec.longest)
             self.tokenizer = tokenizer_from(self.file.metadata)
             executor = blueprint.compile(pages_for(found.context), use.count, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -116,6 +117,13 @@ class Executor(Protocol):
         """float32 [rows, view.width]: a view of the program's buffers as the latest step left it; valid until the next step.
 
         rows: of that step. Of a buffer that is filled behind `Select`, the first rows count, as many as logits were asked for.
+        """
+        ...
+
+    def replace(self, tensors: Iterable[Tensor]) -> None:
+        """Compute with the weights of these tensors from now on, which have the names, shapes and types of some that the program reads.
+
+        What is in memory of a sequence stays as it is. AssertionError for another shape or type.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import typer
 from edgerun.cli.clean import clean
 from edgerun.cli.exit import warn
 from edgerun.cli.terminal import is_terminal
-from edgerun.errors import UsageError
+from edgerun.errors import OutputError, UsageError
 
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
 
@@ -37,3 +38,9 @@ def refuse_existing(target: Path, force: bool, remedy: str = "give another name"
     """UsageError when something is there already that is not to be replaced."""
     if target.exists() and not force:
         raise UsageError(f"{str(target)!a} is there already; {remedy}, or --force to replace it")
+
+
+def refuse_unwritable(target: Path) -> None:
+    """OutputError when nothing can be written there, for commands that work long before they write."""
+    if not (target.parent.is_dir() and os.access(target.parent, os.W_OK)):
+        raise OutputError(f"{str(target)!a} cannot be written: there is no such folder, or it takes no files")

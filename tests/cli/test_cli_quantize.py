@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from edgerun.gguf import open_gguf
+
 Cli = Callable[..., Any]
 MODEL = Path(__file__).parents[1] / "golden" / "oracle" / "llama" / "model.gguf"
 
@@ -77,3 +79,78 @@ def test_what_an_interrupt_leaves_is_said_and_continued(cli: Cli, tmp_path: Path
     assert result.err == f"edgerun: stopped; what is done is in {tmp_path / 'x.gguf.part'}: the same command continues it, or remove it\n"
     assert cli(*arguments).code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["x.gguf"]
+
+
+def test_types_by_measurement(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    common = ("quantize", MODEL, str(tmp_path / "x.gguf"), "-f", str(tmp_path / "text.txt"), "-t", "1")
+    result = cli(*map(str, common), "--bpw", "6", "--tensor-type", "attn_q=Q8_0")
+    assert (result.code, result.err) == (0, "")
+    out = result.out.splitlines()
+    assert out[0].startswith(f"wrote {tmp_path / 'x.gguf'}: ")
+    assert 5.5 < float(out[0].split(", ")[1].split()[0]) <= 6
+    assert out[1].split() == ["matrices", "became", "nats", "expected"]
+    assert next(line.split()[:3] for line in out if line.startswith("attn_q")) == ["attn_q", "2", "Q8_0"]
+    lost, expected = (next(line.split()[i] for line in out if line.startswith(label)) for label, i in (("KL divergence:", 2), ("expected:", 1)))
+    assert 0.3 < float(lost) / float(expected) < 3
+    assert "held-out windows" in result.out
+    with open_gguf(tmp_path / "x.gguf") as file:
+        assert file.tensors["blk.0.attn_q.weight"].type_name == "Q8_0"
+    result = cli(*map(str, common), "--kl", "0.01", "--force")
+    assert float(next(line.split()[2] for line in result.out.splitlines() if line.startswith("KL divergence:"))) <= 0.0125
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".gguf"] == ["x.gguf"]
+
+
+def test_the_plan_by_measurement_says_why(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    result = cli("quantize", str(MODEL), "-f", str(tmp_path / "text.txt"), "-t", "1", "--bpw", "6", "--dry-run")
+    out = result.out.splitlines()
+    assert out[0].split() == ["tensor", "from", "to", "size", "nats", "smaller", "larger"]
+    row = next(line.split() for line in out if line.startswith("blk.0.ffn_up.weight"))
+    smaller, larger = (float(row[row.index(cell) + 1]) for cell in row if cell.endswith(":"))
+    assert smaller > float(row[5]) > larger
+    assert out[-1].endswith("nats expected")
+    facts = json.loads(cli("quantize", str(MODEL), "-f", str(tmp_path / "text.txt"), "-t", "1", "--bpw", "6", "--dry-run", "-o", "json").out)
+    found = next(tensor for tensor in facts["tensors"] if tensor["name"] == "blk.0.ffn_up.weight")
+    assert (found["to"], f"{found['nats']:.6f}") == (row[2], row[5])
+    assert f"{facts['nats']:.5f} nats expected" in out[-1]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_report_at_the_end(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 60)
+    result = cli("quantize", str(MODEL), str(tmp_path / "x.gguf"), "Q4_0", "--report", "-f", str(tmp_path / "text.txt"), "-t", "1", "-q")
+    assert (result.code, result.err) == (0, "")
+    wrote, positions, lost, *_, ratio = result.out.splitlines()
+    assert wrote.startswith("wrote ")
+    assert positions.startswith("positions:")
+    assert 0 < float(lost.split()[2]) < 1
+    assert ratio.startswith("ratio:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bpw", "4", "--kl", "0.1"], "give one of them"),
+        (["--bpw", "0"], "more than nothing"),
+        (["--fit", "much"], "--fit 'much' is not a size"),
+        (["--bpw", "4", "--pure"], "--pure is one type"),
+        (["out.gguf", "Q4_0", "--bpw", "4"], "no type"),
+        (["--bpw", "0.3"], "give it more"),
+        (["q4-k-m", "--bpw", "4"], "a budget chooses types"),
+        (["--bpw", "6", "--set", "nonsense"], "is not key=value"),
+        ([str(MODEL), "--bpw", "6", "--force"], "the model itself"),
+        (["Q4_0", "--report", "--dry-run"], "leave out one of them"),
+        (["Q4_0", "-f", "text.txt"], "give --report"),
+    ],
+)
+def test_budgets_that_make_no_sense(cli: Cli, arguments: list[str], message: str) -> None:
+    result = cli("quantize", str(MODEL), *arguments)
+    assert result.code == 2
+    assert message in result.err
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_measured(cli: Cli, tmp_path: Path) -> None:
+    result = cli("quantize", str(MODEL), str(tmp_path / "no" / "x.gguf"), "--bpw", "6", "-f", "/no/such/text")
+    assert result.code == 4
+    assert "no such folder" in result.err

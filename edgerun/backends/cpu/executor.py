@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -147,6 +147,7 @@ class CpuExecutor:
         }  # fmt: skip
         for word, array in words.items():
             self._frame[word] = array.ctypes.data
+        self._linked, self._threads = linked, threads
         self._pool: Pool | None = Pool(self._table, linked, threads)
         weakref.finalize(self, self._pool.close)   # threads end with their executor, and before the interpreter
 
@@ -183,6 +184,16 @@ class CpuExecutor:
     def read(self, view: ops.View) -> np.ndarray:
         """See `Executor.read`."""
         return self._phases.buffer(view)[: self._frame[F.ROWS]]
+
+    def replace(self, tensors: Iterable[Tensor]) -> None:
+        """See `Executor.replace`."""
+        for tensor in tensors:
+            old = self._tensors[tensor.name]
+            assert (tensor.shape, tensor.type) == (old.shape, old.type), "a tensor of another shape or type"
+            self._tensors = {**self._tensors, tensor.name: tensor}
+            if tensor.name in self._weights.matrices:
+                self._weights.replace(tensor)
+        self._weights.load(self._linked, self._threads)
 
     def _tile(self, sequences: np.ndarray, seen: np.ndarray, edges: list[int]) -> int:
         """Cut the rows into tiles of one sequence each, and these by spans where there are slots enough; how many there are."""

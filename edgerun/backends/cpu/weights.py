@@ -106,14 +106,20 @@ class Weights:
         self._vectors: dict[str, np.ndarray] = {}
         self._exact = exact
         self._jobs: list[Job] = []
+        self._rooms: dict[str, np.ndarray] = {}
         for tensor in tensors:
             (count, rows, cols), packing = shape_of(tensor), packing_of(tensor, exact)
             room = self._arena.take(count * packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
             self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data, count)
             self._jobs += _jobs(tensor, room)
+            self._rooms[tensor.name] = room
+
+    def replace(self, tensor: Tensor) -> None:
+        """Have the next `load` read a matrix from this tensor, which is of the same shape and type."""
+        self._jobs += _jobs(tensor, self._rooms[tensor.name])
 
     def load(self, linked: Linked | None = None, threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read and repack the matrices, once. linked: machine code, without which it is done in NumPy, with the same result."""
+        """Read and repack the matrices that have not been, or are to be replaced. linked: machine code, without which it is done in NumPy, with the same result."""
         native = linked.function("repack", 2) if linked else None
         jobs, self._jobs = self._jobs, []
         for type_id in {job.tensor.type for job in jobs} if native and not self._exact else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,13 @@ class ReferenceExecutor:
         """See `Executor.read`."""
         assert self._latest is not None, "there was no step"
         return self._latest.columns(view).astype(np.float32)
+
+    def replace(self, tensors: Iterable[Tensor]) -> None:
+        """See `Executor.replace`."""
+        for tensor in tensors:
+            assert tensor.shape == self._tensors[tensor.name].shape, "a tensor of another shape"
+            self._tensors = {**self._tensors, tensor.name: tensor}
+            self._weights.pop(tensor.name, None)
 
     def weight(self, name: str) -> np.ndarray:
         """The values of tensor `name` as float64, in its shape."""
