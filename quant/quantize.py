@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +20,15 @@ from quant.room import require_room
 from quant.rounding import slices
 
 Progress = Callable[[int, int], None]   # (bytes of the source dealt with, of)
+Encode = Callable[[Row, ThreadPoolExecutor], np.ndarray | None]   # a tensor's new bytes, uint8 [rows, bytes per row]; None: as usual
 
 _SLICE = 1 << 20          # weights that one thread takes at a time
 _QUANTIZATION_VERSION = 2   # of the block formats (GGML_QNT_VERSION)
+
+
+def usual(row: Row, pool: ThreadPoolExecutor) -> np.ndarray | None:
+    """No tensor is encoded in a way of its own."""
+    return None
 
 
 def quantize(
@@ -31,6 +37,8 @@ def quantize(
     out: Path,
     *,
     importance: Importance | None = None,
+    encode: Encode = usual,
+    decided_by: bytes = b"",
     threads: int = 1,
     changes: Sequence[Change] = (),
     removed: Collection[str] = (),
@@ -39,8 +47,9 @@ def quantize(
 ) -> list[Path]:
     """Write the plan's file to `out`, or, where it is larger than `most` bytes, to several; which. Nothing is there until all of it is.
 
-    Memory holds one tensor and a few slices. What an interrupted run left is continued. UsageError when `out` is the source, ModelError for
-    weights that a type cannot hold, ResourceError when the disk has no room, OutputError when it cannot be written.
+    Memory holds one tensor and a few slices. `encode` may make the bytes of some tensors in its own way; decided_by: a digest of what it goes
+    by. What an interrupted run left is continued. UsageError when `out` is the source, ModelError for weights that a type cannot hold,
+    ResourceError when the disk has no room, OutputError when it cannot be written.
     """
     groups = _groups(plan.rows, most)
     paths = [out] if len(groups) == 1 else [_part_name(out, i, len(groups)) for i in range(len(groups))]
@@ -48,8 +57,8 @@ def quantize(
     require_room(out, paths, plan.nbytes)
     stated = [Change("general.file_type", plan.recipe.file_type, "u32"), Change("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
     total = sum(tensor.nbytes for tensor in file.tensors.values())
-    with journals(paths, made_from(file.files, *_digests(importance))) as kept, ThreadPoolExecutor(threads) as pool:
-        worker = _Worker(pool, importance, lambda done: progress(done, total))
+    with journals(paths, made_from(file.files, *_digests(importance), decided_by)) as kept, ThreadPoolExecutor(threads) as pool:
+        worker = _Worker(pool, importance, encode, lambda done: progress(done, total))
         writers = [GGUFWriter(path) for path in paths]
         copy_metadata(file.metadata, writers[0], [*stated, *changes], removed)
         for number, (writer, rows) in enumerate(zip(writers, groups, strict=True)):
@@ -101,8 +110,8 @@ def _part_name(out: Path, index: int, count: int) -> Path:
 class _Worker:
     """Makes the bytes of one tensor after another, with all threads on each."""
 
-    def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, progress: Callable[[int], None]) -> None:
-        self._pool, self._importance, self._progress = pool, importance, progress
+    def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, encode: Encode, progress: Callable[[int], None]) -> None:
+        self._pool, self._importance, self._encode, self._progress = pool, importance, encode, progress
         self._planned = 0
 
     def bytes_of(self, row: Row) -> Callable[[], memoryview]:
@@ -119,6 +128,8 @@ class _Worker:
         return made
 
     def _encoded(self, row: Row) -> np.ndarray:
+        if (made := self._encode(row, self._pool)) is not None:
+            return made
         tensor, source, target = row.tensor, by_id(row.tensor.type), by_name(row.type)
         weights = self._importance.of(tensor.name, tensor.shape) if self._importance else None
         out = np.empty((tensor.rows, target.row_bytes(tensor.shape[-1])), np.uint8)

@@ -45,7 +45,7 @@ class Source:
             self.tokenizer = tokenizer_from(self.file.metadata)
             executor = blueprint.compile(pages_for(found.context), use.count, progress)
             opened.callback(executor.close)
-            self.session = Session(executor, found.context, writes=blueprint.spec.writes)
+            self.session = Session(executor, found.context, chunk=rows, writes=blueprint.spec.writes)   # nobody waits for a token
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Source:

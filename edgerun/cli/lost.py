@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgerun.cli.loading import Warnings, loaded
@@ -20,7 +21,7 @@ TOKENS = "tokenizer.ggml.tokens"
 
 def side_by_side(
     model: str, base: str, context: int, cut: Callable[[Tokenizer], list[Window]], threads: int | None, quiet: bool, label: str = "windows:",
-    lora: Sequence[tuple[str, float]] = (),
+    lora: Sequence[tuple[Path, float]] = (),
 ) -> tuple[Positions, int]:  # fmt: skip
     """Both read the windows that `cut` makes of a text, of at most `context` tokens; what was found, and over how many windows.
 

@@ -151,15 +151,16 @@ class Writing:
 
     def write(self, plan: Plan, importance: Importance | None, calibrated: Compensation | None = None) -> str:
         """Write the new file, in place of an earlier one; a line that says so."""
-        from quant.quantize import quantize
+        from quant.quantize import quantize, usual
 
         source, most, before = self.source, self.most, self.parts
         if self.keep_split and len(source.files) > 1:
             most = -(-plan.nbytes // len(source.files))
         with resumable(self.target), status("quantizing:", 0.0, wanted=not self.quiet) as advance:
             self.parts = quantize(
-                source, plan, self.target, importance=importance, special=calibrated, threads=self.count, changes=self.changes, most=most, progress=advance
-            )
+                source, plan, self.target, importance=importance, encode=calibrated.encode if calibrated else usual,
+                decided_by=calibrated.digest if calibrated else b"", threads=self.count, changes=self.changes, most=most, progress=advance,
+            )  # fmt: skip
         for part in before:
             if part not in self.parts:   # of an attempt that came in more parts
                 part.unlink(missing_ok=True)

@@ -63,5 +63,5 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([match.index.astype(np.uint8), scale_nibbles(high), words], -1).reshape(x.shape[0], -1)
 
 
-_PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8, levels=15)
+_PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8, scale_most=15)
 FORMAT = Format("IQ1_M", 29, 256, 56, _PACKING, codes, encode, heads, planes)

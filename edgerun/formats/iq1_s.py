@@ -56,5 +56,5 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([match.d_bytes, match.index.astype(np.uint8), qh.view(np.uint8)], -1).reshape(x.shape[0], -1)
 
 
-_PACKING = Packing(bits=3, cols=256, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8, levels=15)
+_PACKING = Packing(bits=3, cols=256, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8, scale_most=15)
 FORMAT = Format("IQ1_S", 19, 256, 50, _PACKING, codes, encode, heads, planes)

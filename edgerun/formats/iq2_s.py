@@ -53,5 +53,5 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([match.d_bytes, low, match.signs, qh, scale_nibbles(match.scales)], -1).reshape(x.shape[0], -1)
 
 
-_PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=43, table=BOOK.signed, unit=1 / 8, levels=31)
+_PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=43, table=BOOK.signed, unit=1 / 8, scale_most=31)
 FORMAT = Format("IQ2_S", 22, 256, 82, _PACKING, codes, encode, heads, planes)

@@ -53,5 +53,5 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate(parts, -1).reshape(x.shape[0], -1)
 
 
-_PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=15, table=BOOK.signed, levels=31)
+_PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=15, table=BOOK.signed, scale_most=31)
 FORMAT = Format("IQ3_S", 21, 256, 110, _PACKING, codes, encode, heads, planes)

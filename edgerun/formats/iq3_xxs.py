@@ -49,5 +49,5 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([match.d_bytes, match.index.astype(np.uint8), words], -1).reshape(x.shape[0], -1)
 
 
-_PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=62, table=BOOK.signed, unit=1 / 4, levels=31)
+_PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=62, table=BOOK.signed, unit=1 / 4, scale_most=31)
 FORMAT = Format("IQ3_XXS", 18, 256, 98, _PACKING, codes, encode, heads, planes)

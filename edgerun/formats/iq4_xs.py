@@ -46,4 +46,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate(parts, -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("IQ4_XS", 23, 256, 136, Packing(bits=4, cols=256, scale="f16*s8", bias=128, table=VALUES, levels=32), codes, encode, heads, planes)
+FORMAT = Format("IQ4_XS", 23, 256, 136, Packing(bits=4, cols=256, scale="f16*s8", bias=128, table=VALUES, scale_most=32), codes, encode, heads, planes)

@@ -16,7 +16,7 @@ or 2 bits. A weight is
     scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
     scale * code + offset       otherwise ("f16*u8": offset = -m * min)
 
-where scale is unit * d, times the scale of the sub-block if it has one, whose magnitude is at most `levels`; unit is a power of
+where scale is unit * d, times the scale of the sub-block if it has one, whose magnitude is at most `scale_most`; unit is a power of
 two, so nothing is rounded.
 
 Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a vector per column.
@@ -49,12 +49,20 @@ class Packing:
     bias: int = 0
     table: tuple[int, ...] | None = None
     unit: float = 1.0
-    levels: int = 1
+    scale_most: int = 1
 
     @property
     def subs(self) -> int:
         """Sub-blocks of a block."""
         return self.cols // self.sub
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """What each code stands for before it is scaled."""
+        if self.table is not None:
+            return self.table
+        first = -self.bias if self.offset == "bias" else 0
+        return tuple(range(first, first + (1 << self.bits)))
 
     @property
     def tops(self) -> int:
@@ -210,18 +218,23 @@ def values(packing: Packing, parts: Parts) -> np.ndarray:
     codes = parts.codes if packing.table is None else np.asarray(packing.table, np.int8)[parts.codes]
     x = codes.reshape(*subs, packing.sub).astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):   # a file may say anything: NaN and infinity pass through
-        scale = _products(parts.d, parts.scales, packing.subs // packing.tops) * np.float32(packing.unit)
-        if packing.offset == "bias":
-            if packing.table is None:
-                x -= np.float32(packing.bias)
-            x *= scale.reshape(*subs, 1)
-            return x.reshape(rows, cols)
-        offset = _products(parts.m, parts.mins, packing.subs // packing.tops)
-        if parts.mins is not None:
-            np.negative(offset, out=offset)
+        scale, offset = lines(packing, parts)
+        if packing.offset == "bias" and packing.table is None:
+            x -= np.float32(packing.bias)
         x *= scale.reshape(*subs, 1)
-        x += offset.reshape(*subs, 1)
+        if offset is not None:
+            x += offset.reshape(*subs, 1)
     return x.reshape(rows, cols)
+
+
+def lines(packing: Packing, parts: Parts) -> tuple[np.ndarray, np.ndarray | None]:
+    """Scale and offset of each sub-block, float32 [rows, cols / sub]: a weight is scale * level + offset. None: no offset."""
+    each = packing.subs // packing.tops
+    scale = _products(parts.d, parts.scales, each) * np.float32(packing.unit)
+    if packing.offset == "bias":
+        return scale, None
+    offset = _products(parts.m, parts.mins, each)
+    return scale, offset if parts.mins is None else np.negative(offset, out=offset)
 
 
 def _products(tops: np.ndarray | None, factors: np.ndarray | None, each: int) -> np.ndarray:

@@ -57,5 +57,5 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([scales, pair_bytes(q.reshape(-1, 2, 4, 32)), fit.d_bytes, fit.m_bytes], -1).reshape(x.shape[0], -1)
 
 
-_PACKING = Packing(bits=2, cols=256, sub=16, scale="f16*u8", offset="f16*u8", levels=15)
+_PACKING = Packing(bits=2, cols=256, sub=16, scale="f16*u8", offset="f16*u8", scale_most=15)
 FORMAT = Format("Q2_K", 10, 256, 84, _PACKING, codes, encode, heads, planes)

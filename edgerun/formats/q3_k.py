@@ -51,4 +51,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([mask, qs, *scales, fit.d_bytes], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q3_K", 11, 256, 110, Packing(bits=3, cols=256, sub=16, scale="f16*s8", bias=4, levels=32), codes, encode, heads, planes)
+FORMAT = Format("Q3_K", 11, 256, 110, Packing(bits=3, cols=256, sub=16, scale="f16*s8", bias=4, scale_most=32), codes, encode, heads, planes)

@@ -37,4 +37,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([head_bytes(fit), high, nibble_bytes(q & 15)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q5_K", 13, 256, 176, Packing(bits=5, cols=256, scale="f16*u8", offset="f16*u8", levels=63), codes, encode, heads, planes)
+FORMAT = Format("Q5_K", 13, 256, 176, Packing(bits=5, cols=256, scale="f16*u8", offset="f16*u8", scale_most=63), codes, encode, heads, planes)

@@ -48,4 +48,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate(blocks, -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q6_K", 14, 256, 210, Packing(bits=6, cols=256, sub=16, scale="f16*s8", bias=32, levels=128), codes, encode, heads, planes)
+FORMAT = Format("Q6_K", 14, 256, 210, Packing(bits=6, cols=256, sub=16, scale="f16*s8", bias=32, scale_most=128), codes, encode, heads, planes)

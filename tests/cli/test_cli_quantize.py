@@ -48,6 +48,50 @@ def test_options_reach_the_plan(cli: Cli) -> None:
     assert (types["blk.1.ffn_up.weight"], types["blk.1.ffn_down.weight"], types["output.weight"], types["token_embd.weight"]) == ("Q5_1", "Q4_0", "F16", "BF16")
 
 
+def test_calibration_reads_a_text(cli: Cli, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog, and what it left is text. " * 200)
+    out = tmp_path / "x.gguf"
+    typed = ("quantize", str(MODEL), str(out), "Q4_0", "--calibrate", "gptq", "-f", str(text), "--chunks", "2", "-t", "1")
+    assert cli(*typed, "--dry-run").code == 0
+    assert not out.exists()
+    result = cli(*typed, "-q")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith(f"wrote {out}: ")
+    plain = tmp_path / "plain.gguf"
+    assert cli("quantize", str(MODEL), str(plain), "Q4_0", "-t", "1", "-q").code == 0
+    ours, theirs = out.read_bytes(), plain.read_bytes()
+    assert len(ours) == len(theirs)
+    assert ours != theirs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--calibrate", "gptq"), "--calibrate needs a text"),
+        (("-f", "t.txt"), "-f is the text of --calibrate"),
+        (("--calibrate", "gptq", "-f", "t.txt", "--imatrix", "i.gguf"), "give one of them"),
+        (("--calibrate", "gptq", "-f", "/no/such"), "cannot be read"),
+        (("--calibrate", "awq", "-f", "t.txt"), "awq"),
+        (("--calibrate", "gptq", "-f", __file__, "--chunks", "-2"), "--chunks"),
+    ],
+)
+def test_calibration_that_makes_no_sense_is_refused(cli: Cli, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = cli("quantize", str(MODEL), str(tmp_path / "x.gguf"), "Q4_0", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_too_short_to_calibrate_is_refused(cli: Cli, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Too short.")
+    result = cli("quantize", str(MODEL), str(tmp_path / "x.gguf"), "Q4_0", "--calibrate", "gptq", "-f", str(text))
+    assert result.code == 2
+    assert "of which little can be learned" in result.err
+    assert list(tmp_path.iterdir()) == [text]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -32,8 +32,7 @@ GROUP = 16
 
 def planes(packing: Packing) -> int:
     """Bytes that a weight times a scale takes."""
-    weights = list(packing.table) if packing.table else [c - packing.bias for c in (0, (1 << packing.bits) - 1)]
-    return 1 if max(map(abs, weights)) * packing.levels < 128 else 2
+    return 1 if max(map(abs, packing.levels)) * packing.scale_most < 128 else 2
 
 
 def _half(b: Any, v: Any, upper: bool, fill: Any) -> Any:
