@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgerun.engine.sampling import Sampling
     from edgerun.engine.stats import Stats
     from edgerun.errors import (
+        DeviceError,
         EdgerunError,
         GGUFError,
         ModelError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "DeviceError",
     "EdgerunError",
     "GGUFError",
     "Label",
@@ -72,8 +74,8 @@ _PLACES = {
     "edgerun.engine.sampling": ("Sampling",),
     "edgerun.engine.stats": ("Stats",),
     "edgerun.errors": (
-        "EdgerunError", "GGUFError", "ModelError", "OutputError", "ResourceError", "SourceError", "TemplateError", "TokenizerError", "Unsupported",
-        "UsageError",
+        "DeviceError", "EdgerunError", "GGUFError", "ModelError", "OutputError", "ResourceError", "SourceError", "TemplateError", "TokenizerError",
+        "Unsupported", "UsageError",
     ),
     "edgerun.llm": ("LLM",),
     "edgerun.reading": ("Label",),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from edgerun import machine
 from edgerun.backends.executor import MemoryPlan
 from edgerun.blueprint import Blueprint, Options
-from edgerun.engine.fit import check_context, default_context, fit
+from edgerun.engine.fit import check_context, default_context
 from edgerun.engine.kvcache import pages_for
 from edgerun.errors import UsageError
 from edgerun.gguf import Metadata, open_gguf
 from edgerun.llm import LLM, Message
+from edgerun.placement import Place
 
 if TYPE_CHECKING:
     from edgerun.adapter import Adapter
@@ -42,6 +44,7 @@ def load(
     context: int | None = None,
     threads: int | None = None,
     backend: str = "auto",
+    device: str = "auto",
     numerics: str = "fast",
     kv: str = "f16",
     tokenizer: str = "default",
@@ -54,23 +57,26 @@ def load(
 
     context: positions of text it can hold; default the trained context, at most 8192, or what fits in memory.
     threads: default one per fast core this process may use; more than can run at once are not started.
-    backend: auto, cpu, or reference (NumPy in float64: slow and true). numerics: fast, or exact (float32 from
+    backend: auto, cpu, or reference (NumPy in float64: slow and true). device: cpu, gpu, a part of the name of one (`edgerun doctor
+    --gpu` lists them), or auto: a GPU that passed its self-test and is faster than the CPU, where the extra `gpu` is installed and the
+    whole model fits there, else the CPU, with a line in `warnings` where there is a GPU. numerics: fast, or exact (float32 from
     dequantized weights). kv: what keys and values are kept as: f16, f32, bf16, q8_0 (half of f16) or q4_0 (a quarter), or two as
     keys:values. tokenizer: default, which gives llama.cpp's ids, or strict: those the model was trained with, where they are known
     to differ. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
     file, or of a built-in one. chunk: prompt rows per step, for measurements; changes no result.
     lora: adapters that change the model: GGUF files, or (file, scale) where B A is to count more or less than it was trained to.
-    progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces).
+    progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces), device (a GPU is tested).
 
     UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be
-    used, ResourceError when it does not fit in memory; all before any weight is read.
+    used, ResourceError when it does not fit in memory, DeviceError when the GPU that was asked for cannot be used; all before any
+    weight is read.
 
     >>> with load("smollm2:135m", context=512) as llm:
     ...     llm.spec.architecture, llm.context
     ('llama', 512)
     """
     begun = perf_counter()
-    options = Options(backend, numerics, kv, tokenizer)
+    options = Options(backend, numerics, kv, tokenizer, device)
     use = machine.threads(threads)
     if chunk is not None and chunk < 1:
         raise UsageError(f"chunk must be at least 1, not {chunk}")
@@ -83,10 +89,9 @@ def load(
         adapters = _adapters(lora, opened) if lora else []
         blueprint = Blueprint.of(file, options, adapters)
         sampling = _sampling(ref, blueprint.file.metadata, phases.notes)
-        found = fit(blueprint.plan, context, blueprint.spec.context, machine.memory(), blueprint.spec.longest)
-        executor = blueprint.compile(pages_for(found.context), use.count, phases)
-        opened.callback(executor.close)
-        llm = LLM(blueprint, found, executor, use, sampling, chunk, chat_template, adapters)
+        place = Place.of(blueprint, context, use.count, phases)
+        opened.callback(place.close)
+        llm = LLM(place, use, sampling, chunk, chat_template, adapters)
         opened.pop_all()
     llm.warnings[:0] = phases.notes
     llm.compile_seconds = phases.compile_seconds
@@ -136,15 +141,22 @@ def render_template(
     return template.render_template(source, messages, tools, bos_token, eos_token, **template_kwargs)
 
 
-def memory_plan(ref: Ref, context: int | None = None, *, backend: str = "auto", numerics: str = "fast", kv: str = "f16") -> MemoryPlan:
+def memory_plan(
+    ref: Ref, context: int | None = None, *, backend: str = "auto", device: str = "cpu", numerics: str = "fast", kv: str = "f16"
+) -> MemoryPlan:
     """What loading a model with this context (default: the one of `load`) would need in memory, without loading it.
+
+    device: cpu, or gpu for what it would take of a GPU's memory.
 
     >>> memory_plan("smollm2:135m", context=2048).kv
     47185920
     """
-    options = Options(backend, numerics, kv)
+    if device not in ("cpu", "gpu"):
+        raise UsageError(f"device {device[:40]!a} has no memory plan; use cpu or gpu")
+    options = Options(backend, numerics, kv, device=device)
     with open_gguf(_resolve(ref)) as file:
         blueprint = Blueprint.of(file, options)
+        blueprint = replace(blueprint, backend="gpu") if device == "gpu" else blueprint
         spec = blueprint.spec
         return blueprint.plan(pages_for(default_context(spec.context) if context is None else check_context(context, spec.longest)))
 

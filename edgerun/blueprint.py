@@ -29,17 +29,23 @@ class Options:
     """How to compute: see `edgerun.load`. UsageError for a value that is not known.
 
     kv: a kind of numbers for keys and values, as "f16", or one for the keys and one for the values, as "q8_0:q4_0".
+    device: auto, cpu, gpu or a part of the name of one; another backend than auto computes where it does.
     """
 
     backend: str = "auto"
     numerics: str = "fast"
     kv: str = "f16"
     tokenizer: str = "default"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} {getattr(self, name)!r} is not known; use one of {', '.join(known)}")
+        if not self.device.strip():
+            raise UsageError("a device needs a name; use auto, cpu, gpu or a part of its name")
+        if self.backend != "auto" and self.device not in ("auto", "cpu"):
+            raise UsageError(f"backend {self.backend} computes on the CPU; leave it out, or the device {self.device[:40]!a}")
         kinds = self.kv.split(":")
         if len(kinds) > 2 or not set(kinds) <= set(KV_KINDS):
             raise UsageError(f"kv {self.kv[:40]!a} is not known; use one of {', '.join(KV_KINDS)}, or two as keys:values")
@@ -47,13 +53,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """An open model file with its spec and program. max_rows: most rows of one step; added: tensors that the program reads beside the file's."""
+    """An open model file with its spec and program. max_rows: most rows of one step. backend: the folder of the one that computes.
+
+    added: tensors that the program reads beside the file's.
+    """
 
     file: GGUF
     spec: Spec
     program: Program
     options: Options
     max_rows: int = MAX_ROWS
+    backend: str = "cpu"
     added: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -76,7 +86,8 @@ class Blueprint:
             program = lower(spec, shapes)
         except ModelError as error:
             raise type(error)(f"{shown(str(file.path), 1000)}: {error}") from None
-        return cls(file, spec, program, options)._adapted(adapters) if adapters else cls(file, spec, program, options)
+        plain = cls(file, spec, program, options, backend=_BACKENDS[options.backend])
+        return plain._adapted(adapters) if adapters else plain
 
     def _adapted(self, adapters: Sequence[Adapter]) -> Blueprint:
         """The same with what the adapters add. ModelError, with the adapter's name, when one does not fit."""
@@ -102,12 +113,14 @@ class Blueprint:
         o = self.options
         return self._backend.plan(self.program, self.tensors, pages=pages, max_rows=self._rows(pages), numerics=o.numerics, kv=o.kv)
 
-    def compile(self, pages: int, threads: int, progress: Any = None) -> Executor:
-        """Load the model and make it ready to run."""
+    def compile(self, pages: int, threads: int, progress: Any = None, **more: Any) -> Executor:
+        """Load the model and make it ready to run. more: what only its backend takes."""
         o = self.options
-        return self._backend.compile(
-            self.program, self.tensors, pages=pages, max_rows=self._rows(pages), threads=threads, numerics=o.numerics, kv=o.kv, progress=progress
+        rows = self._rows(pages)
+        compiled: Executor = self._backend.compile(
+            self.program, self.tensors, pages=pages, max_rows=rows, threads=threads, numerics=o.numerics, kv=o.kv, progress=progress, **more
         )
+        return compiled
 
     def warm(self, progress: Any = None) -> int:
         """Compile what the model needs on its backend and keep it, without loading it; how many kernels that were."""
@@ -122,4 +135,4 @@ class Blueprint:
 
     @property
     def _backend(self) -> ModuleType:
-        return importlib.import_module(f"edgerun.backends.{_BACKENDS[self.options.backend]}")
+        return importlib.import_module(f"edgerun.backends.{self.backend}")

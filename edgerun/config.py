@@ -4,6 +4,7 @@
     EDGERUN_DEBUG   1: show tracebacks
     EDGERUN_ISA     which kernels the CPU backend uses: amx | avx512vnni | avxvnni | avx2 on x86-64, neoni8mm | neon on ARM, portable
                     anywhere; default the best one that this CPU can run
+    EDGERUN_GPU_MEMORY   what a model may take of the GPU's memory, as 8G; default what is free there, where that can be found out
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ def kernels_folder() -> Path:
     return home() / "kernels"
 
 
+def devices_folder() -> Path:
+    """What was found out about GPUs."""
+    return home() / "devices"
+
+
 def chats_folder() -> Path:
     """Saved conversations and the input history of `edgerun chat`."""
     return home() / "chats"
@@ -47,3 +53,8 @@ def debug() -> bool:
 def isa() -> str | None:
     """The instruction set asked for, or None for the best one here."""
     return os.environ.get("EDGERUN_ISA") or None
+
+
+def gpu_memory() -> str | None:
+    """What a model may take of the GPU's memory, as it was written, or None to find out."""
+    return os.environ.get("EDGERUN_GPU_MEMORY") or None

@@ -10,6 +10,7 @@
     +-- OutputError       4    the answer could not be written
     +-- SourceError       5    a network or download source failed
     +-- ResourceError     6    not enough memory or disk, said before starting
+    +-- DeviceError       7    the GPU that was asked for cannot be used, or failed
 
 A message says what is wrong, where (file, byte offset, tensor, key, value) and what to do. One line, no control characters.
 Any other exception is a bug.
@@ -68,3 +69,9 @@ class ResourceError(EdgerunError):
     """Memory or disk will not suffice; said before the work starts."""
 
     exit_code = 6
+
+
+class DeviceError(EdgerunError):
+    """The GPU that was asked for cannot be used, or failed while it was computing."""
+
+    exit_code = 7

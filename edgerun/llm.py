@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgerun.adapter import Adapter
-    from edgerun.backends.executor import Executor
-    from edgerun.blueprint import Blueprint
-    from edgerun.engine.fit import Fit
     from edgerun.engine.sampling import Sampling
     from edgerun.engine.stats import Stats
     from edgerun.gguf import Metadata
     from edgerun.models.spec import Spec
+    from edgerun.placement import Place
     from edgerun.reading import Label, Reader
     from edgerun.text.template import ChatTemplate, Rendered
     from edgerun.text.tokenizer import Tokenizer
@@ -42,11 +40,11 @@ class LLM:
     """
 
     def __init__(
-        self, blueprint: Blueprint, found: Fit, executor: Executor, threads: machine.Threads, sampling: Sampling, chunk: int | None,
-        chat_template: str | None, adapters: Sequence[Adapter] = (),
-    ) -> None:  # fmt: skip
+        self, place: Place, threads: machine.Threads, sampling: Sampling, chunk: int | None, chat_template: str | None, adapters: Sequence[Adapter] = ()
+    ) -> None:
         from edgerun.engine.session import Session
 
+        blueprint, found = place.blueprint, place.fit
         self.path: Path = blueprint.file.path
         self.spec: Spec = blueprint.spec
         self.program = blueprint.program
@@ -55,8 +53,9 @@ class LLM:
         self.plan = found.plan
         self.threads = threads
         self.sampling = sampling
-        self.session = Session(executor, found.context, chunk, blueprint.spec.writes)
-        self.warnings = [line for line in (found.warning, threads.warning) if line]
+        self.session = Session(place.executor, found.context, chunk, blueprint.spec.writes)
+        self.warnings = [line for line in (place.note, found.warning, threads.warning) if line]
+        self._place = place
         self._file, self._adapters = blueprint.file, tuple(adapters)
         self._strict = blueprint.options.tokenizer == "strict"
         self._chat_template = chat_template
@@ -308,6 +307,11 @@ class LLM:
         return Reader(self.session, self.spec, self.program, lambda: self.tokenizer, said.str("tokenizer.chat_template.rerank", None), separator)
 
     @property
+    def device(self) -> str:
+        """What computes: "CPU", or a GPU by its name."""
+        return self._place.device.facts.summary if self._place.device else "CPU"
+
+    @property
     def stats(self) -> Stats:
         """Counts and times of the latest answer."""
         return self.session.stats
@@ -315,11 +319,14 @@ class LLM:
     def measure_bandwidth(self) -> float:
         """Measure what this machine reads from memory, in bytes per second, for `stats` of the latest and of later answers.
 
-        What was measured within a day is taken as it is; else it takes about a second, and a gibibyte for that time.
+        What was measured within a day is taken as it is; else it takes about a second, and a gibibyte for that time. On a GPU it is
+        what this one copies, as its self-test found.
         """
         from edgerun.backends.cpu.ceilings import ceilings
 
-        if self._read_bandwidth is None:
+        if self._read_bandwidth is None and self._place.device:
+            self._read_bandwidth = self._place.copies
+        elif self._read_bandwidth is None:
             self._read_bandwidth = ceilings(max(self.threads.count, machine.threads().count)).read
         self.stats.read_bandwidth = self._read_bandwidth
         return self._read_bandwidth
@@ -332,6 +339,7 @@ class LLM:
             "architecture": self.spec.architecture,
             "context": self.context,
             "trained_context": self.spec.context,
+            "device": self.device,
             "threads": self.threads.count,
             "threads_reason": self.threads.reason,
             "memory": dataclasses.asdict(self.plan) | {"total": self.plan.total},
@@ -346,7 +354,7 @@ class LLM:
         """Give back memory and threads. Calling it twice is harmless."""
         if not self._closed:
             self._closed = True
-            self.session.executor.close()
+            self._place.close()
             for file in (self._file, *(adapter.file for adapter in self._adapters)):
                 file.close()
 

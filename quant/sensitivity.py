@@ -57,16 +57,16 @@ class Expected:
 
 def factors(source: Source, names: Sequence[str], importance: Importance, ids: Sequence[int], progress: Progress = lambda done, of: None) -> dict[str, float]:
     """Nats for each unit of weighted squared error, by the name of the matrix. ids: a text, parts of which are read again and again."""
-    session, tensors, found = source.session, source.tensors, {}
+    session, executor, tensors, found = source.session, source.executor, source.tensors, {}
     read = _windows(ids, source.tokenizer.bos if source.tokenizer.add_bos else None)
     truth = [Expected.of(row) for row in _logits(session, read)]
     groups = _groups(names)
     for done, group in enumerate(groups):
         progress(done, len(groups))
         noisy = [Noisy(tensors[name], importance.of(name, tensors[name].shape), _LEVEL) for name in group]
-        session.executor.replace(noisy)
+        executor.replace(noisy)
         lost = np.mean([expected.divergence(row) for expected, row in zip(truth, _logits(session, read), strict=True)])
-        session.executor.replace([tensors[name] for name in group])
+        executor.replace([tensors[name] for name in group])
         found.update(dict.fromkeys(group, float(lost) / max(sum(tensor.error for tensor in noisy), _NOTHING)))
     progress(len(groups), len(groups))
     return completed(found)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from edgerun import machine
 from edgerun.api import Progress
+from edgerun.backends.executor import Replaceable
 from edgerun.blueprint import MAX_ROWS, Blueprint, Options
 from edgerun.engine.fit import fit
 from edgerun.engine.kvcache import pages_for
@@ -45,6 +47,7 @@ class Source:
             self.tokenizer = tokenizer_from(self.file.metadata)
             executor = blueprint.compile(pages_for(found.context), use.count, progress)
             opened.callback(executor.close)
+            self.executor = cast(Replaceable, executor)   # backends of `Options` are the CPU and the reference
             self.session = Session(executor, found.context, chunk=rows, writes=blueprint.spec.writes)   # nobody waits for a token
             self._opened = opened.pop_all()
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from edgerun.backends.gpu.device import Device
+
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODELS = Path.home() / ".cache" / "edgerun-test-models"
+GPU = os.environ.get("EDGERUN_TEST_GPU")                      # a part of its name; else any, of software where there is no other
+GPU_REQUIRED = os.environ.get("EDGERUN_REQUIRE_GPU") == "1"   # what needs a device fails without one
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +31,34 @@ def smollm2() -> Path:
         return resolve("smollm2:135m", download=False)
     except EdgerunError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def gpu_name() -> str:
+    """What the device is called that tests compute on. Skips without one, unless one is required."""
+    from edgerun.backends.gpu.device import adapters, choose
+    from edgerun.errors import DeviceError, EdgerunError
+
+    try:
+        found = adapters()
+        fitting = [choose(found, GPU)] if GPU else [adapter for adapter in found if adapter.facts.backend != "OpenGL"]
+        if not fitting:
+            raise DeviceError("no GPU, not even one of software")
+        return fitting[0].facts.summary
+    except EdgerunError as error:
+        if GPU_REQUIRED:
+            pytest.fail(f"a GPU is required: {error}")
+        pytest.skip(f"no GPU to test: {error}")
+
+
+@pytest.fixture(scope="session")
+def gpu_device(gpu_name: str) -> Iterator[Device]:
+    """The same, opened."""
+    from edgerun.backends.gpu.device import open_device
+
+    device = open_device(gpu_name)
+    yield device
+    device.close()
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import pytest
 import edgerun
 
 PUBLIC = {
-    "LLM", "EdgerunError", "GGUFError", "Label", "MemoryPlan", "ModelError", "OutputError", "Piece", "Reply", "ResourceError", "Sampling", "SourceError",
-    "Stats", "Stream", "TemplateError", "TokenizerError", "ToolCall", "Unsupported", "UsageError", "__version__", "load", "load_template", "load_tokenizer",
+    "LLM", "DeviceError", "EdgerunError", "GGUFError", "Label", "MemoryPlan", "ModelError", "OutputError", "Piece", "Reply", "ResourceError", "Sampling",
+    "SourceError", "Stats", "Stream", "TemplateError", "TokenizerError", "ToolCall", "Unsupported", "UsageError", "__version__", "load", "load_template", "load_tokenizer",
     "memory_plan", "render_template",
 }  # fmt: skip
 

@@ -120,13 +120,17 @@ class Executor(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Give back memory and threads. Calling it twice is harmless."""
+        ...
+
+
+class Replaceable(Executor, Protocol):
+    """One whose weights can be replaced, as that of the CPU and the reference."""
+
     def replace(self, tensors: Iterable[Tensor]) -> None:
         """Compute with the weights of these tensors from now on, which have the names, shapes and types of some that the program reads.
 
         What is in memory of a sequence stays as it is. AssertionError for another shape or type.
         """
-        ...
-
-    def close(self) -> None:
-        """Give back memory and threads. Calling it twice is harmless."""
         ...

@@ -59,4 +59,7 @@ def _loaded(setting: Setting, llm: LLM, limits: Ceilings) -> Loaded:
     facts = llm.describe()
     executor = llm.session.executor
     work = Work.of(llm.program, llm.plan, executor.pages)
-    return Loaded(setting, Facts.of(llm.path), "CPU", llm.threads.count, facts["load_seconds"], facts["compile_seconds"], work, limits)
+    backend = "CPU"
+    if llm.device != "CPU":   # what it multiplies at most is not measured
+        backend, limits = "GPU", Ceilings(limits.threads, llm.device, llm.measure_bandwidth(), 0.0)
+    return Loaded(setting, Facts.of(llm.path), backend, llm.threads.count, facts["load_seconds"], facts["compile_seconds"], work, limits)

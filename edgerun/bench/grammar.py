@@ -37,13 +37,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a model is loaded with. threads: None for the default; batch, ubatch: prompt rows per call and per step."""
+    """What a model is loaded with. threads: None for the default; batch, ubatch: prompt rows per call and per step; device: as for `load`."""
 
     model: str
     threads: int | None = None
     kv: str = "f16"
     batch: int = 2048
     ubatch: int = 512
+    device: str = "auto"
 
     @property
     def kinds(self) -> tuple[str, str]:

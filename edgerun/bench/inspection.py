@@ -18,12 +18,17 @@ from edgerun import __version__, config, machine
 
 if TYPE_CHECKING:
     from edgerun.backends.cpu.ceilings import Ceilings
+    from edgerun.backends.gpu.device import Facts as DeviceFacts
     from edgerun.llm import LLM
 
 PACKAGES = ("numpy", "numba", "llvmlite", "typer", "rich", "huggingface-hub", "jinja2", "regex", "gguf")
 # Features that decide which kernels run, or which could run one day (LLVM's names).
 _FEATURES = re.compile(r"avx.*|fma|f16c|amx.*|sse4\.2|neon|dotprod|i8mm|bf16|fullfp16|sve2?|sme2?")
 _FOLDERS = ("EDGERUN_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
+_GPU_LIMITS = (
+    "max-buffer-size", "max-storage-buffer-binding-size", "max-storage-buffers-per-shader-stage", "max-compute-invocations-per-workgroup",
+    "max-compute-workgroup-storage-size", "max-compute-workgroups-per-dimension", "min-storage-buffer-offset-alignment",
+)  # fmt: skip
 PROMPT, TOKENS, RUNS = 128, 32, 3   # what is measured of a model
 
 
@@ -94,6 +99,45 @@ def limits(threads: int) -> list[dict[str, Any]]:
     from edgerun.backends.cpu.ceilings import ceilings
 
     return [vars(ceilings(count, fresh=True)) for count in sorted({1, threads})]
+
+
+def gpus(say: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
+    """The GPUs, each tested and measured now; say is told its name before. Why there are none, where wgpu cannot be asked."""
+    from edgerun.backends.gpu.device import adapters
+    from edgerun.errors import DeviceError
+
+    try:
+        found = adapters()
+    except DeviceError as error:
+        return {"devices": [], "missing": str(error)}
+    devices = []
+    for adapter in found:
+        say(adapter.facts.summary)
+        devices.append(_gpu(adapter.facts))
+    return {"devices": devices, "missing": None if devices else "no GPU, or no driver for it"}
+
+
+def _gpu(facts: DeviceFacts) -> dict[str, Any]:
+    from edgerun.backends.gpu.memory import memory
+    from edgerun.backends.gpu.verdict import Record
+    from edgerun.placement import judged
+
+    record, free = Record(facts), memory(facts)
+    before, verdict = record.read(), judged(record, fresh=True)
+    return {
+        "name": facts.name,
+        "kind": facts.kind,
+        "backend": facts.backend,
+        "driver": facts.driver,
+        "wgpu": facts.wgpu,
+        "by_default": facts.by_default,
+        "features": sorted(facts.features),
+        "limits": {name: facts.limits.get(name) for name in _GPU_LIMITS},
+        "memory": free and {"available": free.available, "reason": free.reason},
+        "faults": list(verdict.faults),
+        "deaths": before.deaths if before else 0,
+        "figures": dict(verdict.figures),
+    }
 
 
 def models() -> list[dict[str, Any]]:

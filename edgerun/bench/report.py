@@ -109,6 +109,11 @@ def _each(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
+def _share(value: float, most: float) -> str:
+    """Nothing where the most is not known."""
+    return f"{value / most:.0%}" if most else ""
+
+
 _MORE: list[Column] = [
     ("test", 13, lambda r: r.case.name),
     ("threads", 7, lambda r: str(r.loaded.threads)),
@@ -116,9 +121,9 @@ _MORE: list[Column] = [
     ("gap p50/p95/p99 ms", 18, lambda r: _times((50, 95, 99), r.gap)),
     ("MB/token", 8, lambda r: f"{r.bytes_per_token / 1e6:.2f}"),
     ("GB/s", 6, lambda r: f"{r.bandwidth / 1e9:.1f}"),
-    ("of read", 7, lambda r: f"{r.bandwidth / r.loaded.ceilings.read:.0%}"),
+    ("of read", 7, lambda r: _share(r.bandwidth, r.loaded.ceilings.read)),
     ("GMAC/s", 7, lambda r: f"{r.macs / 1e9:.1f}"),
-    ("of peak", 7, lambda r: f"{r.macs / r.loaded.ceilings.macs:.0%}"),
+    ("of peak", 7, lambda r: _share(r.macs, r.loaded.ceilings.macs)),
     ("peak MB", 7, lambda r: f"{r.peak_memory / 1e6:.0f}"),
     ("J/token", 7, lambda r: _each(r.joules_per_token, "{:.3f}")),
     ("per M tokens", 12, lambda r: _each(r.cost_per_million, "{:.4f}")),
@@ -131,6 +136,9 @@ def _notes(results: Sequence[Result]) -> list[str]:
     for loaded in {id(result.loaded): result.loaded for result in results}.values():
         threads = f"{loaded.threads} thread{'s' * (loaded.threads > 1)}"
         compiled = f" and compiled in {loaded.compile_seconds:.2f} s" if loaded.compile_seconds else ""
+        if loaded.backend == "GPU":
+            lines.append(f"{loaded.facts.kind} on {loaded.ceilings.isa}: loaded in {loaded.load_seconds:.2f} s; it copies {loaded.ceilings.read / 1e9:.1f} GB/s")
+            continue
         lines.append(
             f"{loaded.facts.kind}, {threads}: loaded in {loaded.load_seconds:.2f} s{compiled}; the machine reads {loaded.ceilings.read / 1e9:.1f} GB/s "
             f"and multiplies {loaded.ceilings.macs / 1e9:.0f} GMAC/s ({loaded.ceilings.isa})"

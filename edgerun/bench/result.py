@@ -17,7 +17,10 @@ from edgerun.engine.stats import percentile
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model as it was loaded: facts of its file, threads that run, seconds, and what the machine can do with so many threads."""
+    """A model as it was loaded: facts of its file, threads that run, seconds, and what the machine can do with so many threads.
+
+    On a GPU (backend "GPU") the ceilings are those of the device, by whose name they go instead of an instruction set; a 0 is not known.
+    """
 
     setting: Setting
     facts: Facts
@@ -106,7 +109,7 @@ class Result:
             "avg_ts": self.rate, "stddev_ts": deviation(self.rates), "ttft_p50": self.first_token(50), "ttft_p95": self.first_token(95),
             "gap_p50": self.gap(50), "gap_p95": self.gap(95), "gap_p99": self.gap(99), "load_seconds": loaded.load_seconds,
             "compile_seconds": loaded.compile_seconds, "peak_memory": self.peak_memory, "bytes_per_token": round(self.bytes_per_token),
-            "read_bandwidth": self.bandwidth, "read_bandwidth_measured": ceilings.read, "macs": self.macs, "macs_measured": ceilings.macs,
+            "read_bandwidth": self.bandwidth, "read_bandwidth_measured": ceilings.read, "macs": self.macs, "macs_measured": ceilings.macs or None,
             "joules_per_token": self.joules_per_token, "cost_per_million_tokens": self.cost_per_million,
         }  # fmt: skip
 

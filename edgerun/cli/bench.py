@@ -49,7 +49,7 @@ Price = Annotated[float | None, typer.Option("--price-per-hour", metavar="X", mi
 
 
 def command(
-    model: Models = None, n_prompt: Prompts = None, n_gen: Gens = None, pg: Both = None, n_depth: Depths = None, threads: ThreadLists = None,
+    model: Models = None, n_prompt: Prompts = None, n_gen: Gens = None, pg: Both = None, n_depth: Depths = None, threads: ThreadLists = None, device: o.Device = "auto",
     batch_size: Batches = None, ubatch_size: Ubatches = None, cache_type_k: Keys = None, cache_type_v: Values = None,
     repetitions: Repetitions = 5, no_warmup: NoWarmup = False, output: Output = "md", roofline: Roofline = False, plot: Plot = None,
     price_per_hour: Price = None, quiet: o.Quiet = False,
@@ -72,7 +72,9 @@ def command(
     )  # fmt: skip
     cases = g.cases(g.numbers(n_prompt, "-p", [512]), g.numbers(n_gen, "-n", [128]), g.pairs(pg, "-pg"), g.numbers(n_depth, "-d", [0]))
     picture = _picture(plot)
-    settings = _named(settings, bool(model))
+    if device not in ("auto", "cpu") and (roofline or picture):
+        raise UsageError("--roofline and --plot know the limits of the CPU only; leave them out, or --device")
+    settings = _named(settings, bool(model), "cpu" if roofline or picture else device)
 
     from edgerun.bench.report import Report
 
@@ -104,16 +106,16 @@ def _results(settings: Sequence[Setting], cases: Sequence, repetitions: int, war
 
 @contextmanager
 def _load(setting: Setting, context: int, quiet: bool) -> Iterator[LLM]:
-    with loaded(setting.model, context, setting.threads, quiet, kv=setting.kv) as llm:
+    with loaded(setting.model, context, setting.threads, quiet, device=setting.device, kv=setting.kv) as llm:
         Warnings(llm, quiet).show()
         yield llm
 
 
-def _named(settings: list[Setting], given: bool) -> list[Setting]:
-    """The default model where none was given."""
+def _named(settings: list[Setting], given: bool, device: str) -> list[Setting]:
+    """The default model where none was given, and all of them on the device."""
     from dataclasses import replace
 
-    return settings if given else [replace(setting, model=default_model()) for setting in settings]
+    return [replace(setting, model=setting.model if given else default_model(), device=device) for setting in settings]
 
 
 def _picture(plot: str | None) -> Path | None:

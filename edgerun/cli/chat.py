@@ -14,7 +14,7 @@ from edgerun.cli.exit import warn
 from edgerun.cli.figures import figures
 from edgerun.cli.loading import Warnings, default_model, loaded, measure_bandwidth
 from edgerun.cli.terminal import AnswerText, status
-from edgerun.errors import EdgerunError
+from edgerun.errors import DeviceError, EdgerunError
 
 if TYPE_CHECKING:
     from edgerun.engine.stats import Stats
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: o.Model = None, max_tokens: o.MaxTokens = None, ctx_size: o.CtxSize = None, threads: o.Threads = None,
+    model: o.Model = None, max_tokens: o.MaxTokens = None, ctx_size: o.CtxSize = None, threads: o.Threads = None, device: o.Device = "auto",
     cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None,
     temp: o.Temp = None, top_k: o.TopK = None, top_p: o.TopP = None, min_p: o.MinP = None, seed: o.Seed = None,
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
@@ -44,8 +44,8 @@ def command(
     )  # fmt: skip
     rendering = o.rendering(chat_template_kwargs, think)
     name = model or default_model()
-    options = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template}
-    with loaded(name, ctx_size, threads, quiet, **options) as llm:
+    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template}
+    with loaded(name, ctx_size, threads, quiet, device=device, **options) as llm:
         chat = Chat(llm, name, {"max_tokens": o.limit(max_tokens), "stop": stop or []} | rendering | sampling, show_stats=stats, quiet=quiet, think=think)
         chat.conversation.system = system
         chat.talk(open_editor(config.chats_folder() / "history", [f"/{name}" for name in COMMANDS]))
@@ -90,6 +90,8 @@ class Chat:
                 if not self._interactive:
                     raise
                 warn(str(error))
+                if isinstance(error, DeviceError):
+                    say("(what was said is kept: /save FILE, start edgerun chat again, /load FILE)")
 
     def ask(self, question: str, again: bool = False) -> None:
         """Have `question` answered. When nothing is said, by an error or Ctrl-C, it is as if it had not been asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,21 +20,24 @@ if TYPE_CHECKING:
 
 Rows = list[tuple[str, str]]
 
+_TELLING = ("shader-", "subgroup", "immediates", "timestamp-query")   # features that kernels could use
+
 Ref = Annotated[str | None, typer.Option("-m", "--model", metavar="REF", autocompletion=models, show_default=False, help="Tell what limits this model, too.")]
+Gpu = Annotated[bool, typer.Option("--gpu", help="Test and measure the GPUs, too, which takes up to two minutes for each.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs: one object, sizes in bytes, rates per second.")]
 
 
-def command(model: Ref = None, threads: o.Threads = None, as_json: Json = False, quiet: o.Quiet = False) -> None:
+def command(model: Ref = None, gpu: Gpu = False, threads: o.Threads = None, as_json: Json = False, quiet: o.Quiet = False) -> None:
     """Tell what this machine offers and what limits a model on it.
 
     Measures what it reads from memory and multiplies, which takes some seconds; with -m how fast the model is next to how fast it
     could be. Made to be pasted into a report: it holds no name of a user, and no path beyond ~.
     """
-    facts = _facts(model, threads, quiet)
+    facts = _facts(model, gpu, threads, quiet)
     print(json.dumps(facts, indent=2) if as_json else report(facts), file=stdout())
 
 
-def _facts(ref: str | None, asked: int | None, quiet: bool) -> dict[str, Any]:
+def _facts(ref: str | None, gpu: bool, asked: int | None, quiet: bool) -> dict[str, Any]:
     from edgerun import machine
     from edgerun.backends.cpu.ceilings import Ceilings
     from edgerun.bench import inspection
@@ -43,10 +47,24 @@ def _facts(ref: str | None, asked: int | None, quiet: bool) -> dict[str, Any]:
     with status("measuring this machine", 0.0, wanted=not quiet) as advance:
         advance(0, None)
         facts["limits"] = inspection.limits(threads)
+    if gpu:
+        facts["gpus"] = _gpus(quiet)
     facts["models"] = inspection.models()
     if ref:
         facts["model"] = _model(ref, threads, Ceilings(**facts["limits"][-1]), quiet)
     return facts
+
+
+def _gpus(quiet: bool) -> dict[str, Any]:
+    from edgerun.bench import inspection
+
+    with ExitStack() as shown:
+
+        def say(name: str) -> None:
+            shown.close()
+            shown.enter_context(status(f"testing {clean(name, keep_newlines=False)}", 0.0, wanted=not quiet))(0, None)
+
+        return inspection.gpus(say)
 
 
 def _model(ref: str, threads: int, ceilings: Ceilings, quiet: bool) -> dict[str, Any]:
@@ -67,6 +85,7 @@ def report(facts: dict[str, Any]) -> str:
         "Kernels": _kernels(facts["kernels"]),
         "Memory": _memory(facts["memory"]),
         "Limits, measured now": _limits(facts["limits"]),
+        **_gpu_sections(facts.get("gpus")),
         "Models here": [(m["place"], f"{_count(m['models'], 'file')}, {size(m['bytes'])}") for m in facts["models"]] or [("none", "")],
     }
     if model := facts.get("model"):
@@ -113,6 +132,37 @@ def _memory(m: dict[str, Any]) -> Rows:
 
 def _limits(limits: list[dict[str, Any]]) -> Rows:
     return [(_count(c["threads"], "thread"), f"reads {c['read'] / 1e9:.1f} GB/s, multiplies {c['macs'] / 1e9:.0f} GMAC/s ({c['isa']})") for c in limits]
+
+
+def _gpu_sections(gpus: dict[str, Any] | None) -> dict[str, Rows]:
+    if gpus is None:
+        return {}
+    if not gpus["devices"]:
+        return {"GPU": [("none", gpus["missing"])]}
+    return {f"GPU {i}": _gpu_rows(g) for i, g in enumerate(gpus["devices"], 1)}
+
+
+def _gpu_rows(g: dict[str, Any]) -> Rows:
+    limits, figures, free = g["limits"], g["figures"], g["memory"]
+    speeds = [f"{name.removeprefix('matvec ')} {figure / 1e9:.1f} GB/s" for name, figure in figures.items() if name.startswith("matvec ")]
+    best = max((figure for name, figure in figures.items() if name.startswith("matvec ")), default=0.0)
+    share = f"; at most {best / figures['copy']:.0%} of what it copies" if best and figures.get("copy") else ""
+    rows = [
+        ("name", g["name"]),
+        ("is", f"{g['kind']}, through {g['backend']}; {'taken by itself' if g['by_default'] else 'used only by its name'}"),
+        ("driver", f"{g['driver'] or 'not known'}; wgpu {g['wgpu']}"),
+        ("features", " ".join(f for f in g["features"] if f.startswith(_TELLING)) or "none that matter"),
+        ("limits", f"{size(limits['max-buffer-size'] or 0)} in a buffer, {size(limits['max-storage-buffer-binding-size'] or 0)} bound, "
+                   f"{limits['max-storage-buffers-per-shader-stage']} buffers, {limits['max-compute-invocations-per-workgroup']} lanes and "
+                   f"{_binary(limits['max-compute-workgroup-storage-size'] or 0)} in a workgroup"),
+        ("memory", f"{size(free['available'])} ({free['reason']})" if free else "nobody tells; EDGERUN_GPU_MEMORY=8G would"),
+        ("self-test", "passed" if not g["faults"] else f"failed: {g['faults'][0]}"),
+        *[("", fault) for fault in g["faults"][1:]],
+        ("runs that died", str(g["deaths"]) if g["deaths"] else ""),
+        ("copies", f"{figures['copy'] / 1e9:.1f} GB/s, read and written" if "copy" in figures else ""),
+        ("multiplies", ", ".join(speeds) + share),
+    ]  # fmt: skip
+    return [row for row in rows if row[1]]
 
 
 def _model_rows(m: dict[str, Any]) -> Rows:

@@ -30,7 +30,7 @@ Target = Annotated[str | None, typer.Option("--to", metavar="FILE", show_default
 
 def command(
     text: Texts = None, model: o.Model = None, pooling: Pooling = None, no_normalize: NoNormalize = False, output: Form = "jsonl", to: Target = None,
-    ctx_size: o.CtxSize = None, threads: o.Threads = None, quiet: o.Quiet = False,
+    ctx_size: o.CtxSize = None, threads: o.Threads = None, device: o.Device = "auto", quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Turn texts into vectors.
 
@@ -43,7 +43,7 @@ def command(
         raise UsageError("npy is not for a terminal; give --to FILE or a pipe")
     if output == "npy" and pooling == "none" and len(found) > 1:
         raise UsageError("npy holds a row for each text; with --pooling none use jsonl, or one text")
-    with loaded(name, ctx_size, threads, quiet) as llm:
+    with loaded(name, ctx_size, threads, quiet, device=device) as llm:
         with status("reading texts:", wanted=not quiet) as advance:
             vectors = llm.embed(found, pooling=pooling, normalise=not no_normalize, on_progress=advance)
         Warnings(llm, quiet).show()

@@ -2,9 +2,10 @@
 
     0 done                                  5 a network or download source failed
     1 a bug in edgerun                      6 not enough memory or disk
-    2 wrong usage                           130 Ctrl-C
-    3 the model file cannot be used         141 the reader of our output went away
-    4 the output could not be written       128 + n ended by signal n
+    2 wrong usage                           7 the GPU cannot be used, or failed
+    3 the model file cannot be used         130 Ctrl-C
+    4 the output could not be written       141 the reader of our output went away
+                                            128 + n ended by signal n
 """
 
 from __future__ import annotations

@@ -14,18 +14,25 @@ if TYPE_CHECKING:
     from edgerun.llm import LLM
 
 # What is said while a phase runs, and for how many seconds it has to run to be worth a line.
-_LINES = {"kernels": ("compiling kernels, once for this machine:", 0.0), "weights": ("reading weights:", 1.0)}
+_LINES = {
+    "kernels": ("compiling kernels, once for this machine:", 0.0),
+    "weights": ("reading weights:", 1.0),
+    "device": ("testing the GPU, once for this machine", 0.0),
+}
 
 
 @contextmanager
-def loaded(name: str, context: int | None = None, threads: int | None = None, quiet: bool = False, **more: Any) -> Iterator[LLM]:
-    """The model `name`, fetched if it is not here. context: 0 or None for its own. quiet: show nothing. more: as for `edgerun.load`."""
+def loaded(name: str, context: int | None = None, threads: int | None = None, quiet: bool = False, device: str = "cpu", **more: Any) -> Iterator[LLM]:
+    """The model `name`, fetched if it is not here. context: 0 or None for its own. quiet: show nothing. more: as for `edgerun.load`.
+
+    device: those commands that have an option for it say where; the others look inside of a model, which only the CPU's backend allows.
+    """
     # NumPy's linear algebra is not used, but its threads would spin through the start: a tenth of a second of CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import edgerun
 
     with phases(name, quiet) as progress:
-        llm = edgerun.load(name, context=context or None, threads=threads, progress=progress, **more)
+        llm = edgerun.load(name, context=context or None, threads=threads, device=device, progress=progress, **more)
     with llm:
         yield llm
 

@@ -31,6 +31,10 @@ CtxSize = Annotated[
     int | None, _option("-c", "--ctx-size", metavar="N", min=0, help="Tokens the model can look back on; default, or 0: what it was trained for, at most 8192.")
 ]
 Threads = Annotated[int | None, _option("-t", "--threads", metavar="N", min=1, help="Threads to compute with; default: one for each fast core.")]
+Device = Annotated[
+    str,
+    _option("--device", metavar="D", help="auto, cpu, gpu, or a part of a GPU's name, as edgerun doctor --gpu has it. auto: a GPU where one is faster; else the CPU."),
+]
 CacheTypeK = Annotated[
     str | None, _option("-ctk", "--cache-type-k", metavar="T", help="Type of the keys in memory: f32, f16, bf16, q8_0 or q4_0; default: f16. q8_0 takes half the memory.")
 ]

@@ -13,8 +13,8 @@ from edgerun.cli.terminal import stdout
 
 def command(
     file: w.File, model: o.Model = None, ctx_size: w.Size = 512, ppl_stride: w.Stride = 0, chunks: w.Chunks = -1,
-    threads: o.Threads = None, cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None, output: w.Output = "text",
-    quiet: o.Quiet = False,
+    threads: o.Threads = None, device: o.Device = "auto", cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None,
+    output: w.Output = "text", quiet: o.Quiet = False,
 ) -> None:  # fmt: skip
     """Measure how well a model predicts a text.
 
@@ -23,7 +23,7 @@ def command(
     models with the same vocabulary, say something about each other.
     """
     text, name = w.read_text(file), model or default_model()
-    with loaded(name, ctx_size + ppl_stride // 2, threads, quiet, kv=o.kv(cache_type_k, cache_type_v), lora=o.lora(lora)) as llm:
+    with loaded(name, ctx_size + ppl_stride // 2, threads, quiet, device=device, kv=o.kv(cache_type_k, cache_type_v), lora=o.lora(lora)) as llm:
         from quant.perplexity import perplexity
 
         found = w.cut(llm.tokenizer, text, ctx_size, ppl_stride, chunks)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from bench_cases import WORK, answer, loaded, prompt
 
+from edgerun.backends.cpu.ceilings import Ceilings
 from edgerun.bench.grammar import Case, Setting
 from edgerun.bench.report import Report
 from edgerun.bench.result import deviation
@@ -40,6 +42,17 @@ def written(kind: str, *results: object, settings: list[Setting] | None = None) 
 def test_the_tables() -> None:
     where = loaded()
     assert written("md", prompt(where), answer(where)) == TABLE
+
+
+def test_a_gpu() -> None:
+    """What it multiplies at most is not known, so nothing is said of it."""
+    where = replace(loaded(), backend="GPU", ceilings=Ceilings(2, "Fast GPU (discrete, Vulkan)", 400e9, 0.0))
+    lines = written("md", prompt(where)).splitlines()
+    assert "| GPU Fast GPU (discrete, Vulkan) |" in lines[2]
+    assert lines[6].endswith("|      0% |   122.9 |     250 |")
+    assert lines[8] == "llama 135M Q4_1 on Fast GPU (discrete, Vulkan): loaded in 0.25 s; it copies 400.0 GB/s"
+    (row,) = json.loads(written("json", prompt(where)))
+    assert (row["backends"], row["isa"], row["read_bandwidth_measured"], row["macs_measured"]) == ("GPU", "Fast GPU (discrete, Vulkan)", 400e9, None)
 
 
 def test_columns_that_say_something_new() -> None:

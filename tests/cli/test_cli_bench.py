@@ -66,6 +66,15 @@ def test_defaults(cli: Cli, tiny: list[dict[str, Any]], monkeypatch: pytest.Monk
     assert ([case.name for case in cases], repetitions, warmup) == (["pp512", "tg128"], 5, True)
 
 
+def test_a_device(cli: Cli, tiny: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli(*small()).code == cli(*small("--device", "cpu")).code == 0
+    monkeypatch.setenv("EDGERUN_DEVICE", "cpu")
+    assert cli(*small("--roofline")).code == cli(*small()).code == 0
+    assert [load["device"] for load in tiny] == ["auto", "cpu", "cpu", "cpu"]
+    result = cli(*small("--device", "gpu", "--roofline"))
+    assert (result.code, result.err) == (2, "edgerun: --roofline and --plot know the limits of the CPU only; leave them out, or --device\n")
+
+
 def test_all_combinations_are_loaded_once(cli: Cli, tiny: list[dict[str, Any]]) -> None:
     result = cli("bench", "-m", "one,two", "-p", "8", "-n", "2", "-pg", "4,2", "-d", "0,16", "-r", "1", "-t", "1", "-ctk", "f16,f32", "-o", "jsonl")
     assert result.code == 0

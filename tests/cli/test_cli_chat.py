@@ -9,7 +9,7 @@ import pytest
 from fake_llm import FakeLLM
 
 from edgerun.cli.chat import Chat
-from edgerun.errors import UsageError
+from edgerun.errors import DeviceError, UsageError
 from edgerun.stream import Piece
 
 Cli = Callable[..., Any]
@@ -74,6 +74,23 @@ def test_errors_do_not_end_a_chat(talk: Any) -> None:
     llm = FakeLLM([UsageError("too long")], ["Fine."])
     assert talk(llm, "a novel", "short") == ("Fine.\n", "edgerun: too long\n")
     assert said(llm) == ["short"]
+
+
+def test_a_lost_device_keeps_the_conversation(talk: Any, tmp_path: Path) -> None:
+    lost = DeviceError("the GPU X was lost: reset; start again, or with --device cpu")
+    llm = FakeLLM(["Fine."], ["Once ", lost], [lost])
+    keep = "(what was said is kept: /save FILE, start edgerun chat again, /load FILE)\n"
+    out, err = talk(llm, "How are you?", "Tell", "Tell", f"/save {tmp_path / 'kept.json'}")
+    assert out.startswith("Fine.\nOnce ")
+    assert err.startswith(f"edgerun: {lost}\n{keep}edgerun: {lost}\n{keep}")
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert "Fine." in json.dumps(kept)
+
+
+def test_a_lost_device_ends_a_piped_chat(cli: Cli, llm: FakeLLM) -> None:
+    llm.answers = [[Piece("Fine.")], [DeviceError("the GPU X was lost")]]
+    result = cli("chat", stdin=b"Hi\nTell\n")
+    assert (result.code, result.out, result.err) == (7, "Fine.\n", "edgerun: the GPU X was lost\n")
 
 
 def test_ctrl_c_keeps_what_was_said(talk: Any) -> None:

@@ -21,7 +21,7 @@ def test_lines_for_a_query(cli: Cli, llm: FakeLLM) -> None:
     result = cli("classify", "-m", "x.gguf", "-c", "64", "-t", "1", "--query", "What?", "-", stdin=b"this\nthat\n")
     assert result.out == "0.4000\tthis\n0.4000\tthat\n"
     assert llm.calls == [{"texts": ["this", "that"], "labels": None, "query": "What?"}]
-    assert llm.loaded == {"ref": "x.gguf", "context": 64, "threads": 1}
+    assert llm.loaded == {"ref": "x.gguf", "context": 64, "threads": 1, "device": "cpu"}
 
 
 def test_for_programs(cli: Cli, llm: FakeLLM) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import edgerun
+from edgerun import machine
 from edgerun.backends.cpu import ceilings as ceilings_module
 from edgerun.backends.cpu.ceilings import Ceilings
 from edgerun.bench import inspection
@@ -45,6 +46,39 @@ FACTS: dict[str, Any] = {
         "prefill_limit": "multiplying", "prefill_predicted": 2000.0, "prefill_measured": 1000.0, "in_cache": False,
     },
 }  # fmt: skip
+
+GPU: dict[str, Any] = {
+    "name": "Fast GPU 9000", "kind": "discrete", "backend": "Vulkan", "driver": "1.2.3", "wgpu": "0.32.0 (wgpu-native 29.0.1.1)", "by_default": True,
+    "features": ["clear-texture", "shader-f16", "subgroup"], "memory": {"available": 8_000_000_000, "reason": "free memory of the GPU"},
+    "limits": {
+        "max-buffer-size": 4_000_000_000, "max-storage-buffer-binding-size": 2_000_000_000, "max-storage-buffers-per-shader-stage": 16,
+        "max-compute-invocations-per-workgroup": 1024, "max-compute-workgroup-storage-size": 49152, "max-compute-workgroups-per-dimension": 65535,
+        "min-storage-buffer-offset-alignment": 32,
+    },
+    "faults": [], "deaths": 0, "figures": {"copy": 500e9, "matvec Q4_K": 300e9, "matvec Q8_0": 400e9, "CPU reads": 40e9},
+}  # fmt: skip
+GPU_TEXT = """\
+GPU 1
+  name             Fast GPU 9000
+  is               discrete, through Vulkan; taken by itself
+  driver           1.2.3; wgpu 0.32.0 (wgpu-native 29.0.1.1)
+  features         shader-f16 subgroup
+  limits           4.00 GB in a buffer, 2.00 GB bound, 16 buffers, 1024 lanes and 48 KiB in a workgroup
+  memory           8.00 GB (free memory of the GPU)
+  self-test        passed
+  copies           500.0 GB/s, read and written
+  multiplies       Q4_K 300.0 GB/s, Q8_0 400.0 GB/s; at most 80% of what it copies
+
+GPU 2
+  name             evil\\x1b[2J
+  is               software, through OpenGL; used only by its name
+  driver           not known; wgpu 0.32.0
+  features         none that matter
+  limits           4.00 GB in a buffer, 2.00 GB bound, 16 buffers, 1024 lanes and 48 KiB in a workgroup
+  memory           nobody tells; EDGERUN_GPU_MEMORY=8G would
+  self-test        failed: Q6_K matvec
+                   argmax
+  runs that died   2"""
 
 TEXT = """\
 System
@@ -117,6 +151,36 @@ def test_what_is_not_known_is_left_out() -> None:
         assert line in text
     for word in ("cannot run", "damaged", "besides", "Model llama"):
         assert word not in text
+
+
+def test_gpus() -> None:
+    bad = GPU | {
+        "name": "evil\x1b[2J", "kind": "software", "backend": "OpenGL", "driver": "", "wgpu": "0.32.0", "by_default": False, "features": [],
+        "memory": None, "faults": ["Q6_K matvec", "argmax"], "deaths": 2, "figures": {},
+    }  # fmt: skip
+    text = report(FACTS | {"gpus": {"devices": [GPU, bad], "missing": None}})
+    assert text.replace(GPU_TEXT + "\n\n", "") == TEXT
+    none = report(FACTS | {"gpus": {"devices": [], "missing": "wgpu is not installed; pip install 'edgerun[gpu]'"}})
+    assert "\n\nGPU\n  none             wgpu is not installed; pip install 'edgerun[gpu]'\n\nModels here" in none
+
+
+def test_gpus_of_this_machine(cli: Cli, known: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every one is tested afresh, whatever is known of it."""
+    from edgerun.backends.gpu import device, memory, selftest
+    from edgerun.backends.gpu.selftest import Outcome
+
+    facts = device.Facts("Fast GPU 9000", "discrete", "1.2.3", "Vulkan", "0.32.0", GPU["limits"], frozenset(GPU["features"]))
+    tried: list[str] = []
+    monkeypatch.setattr(device, "adapters", lambda: [device.Adapter(facts, None)])
+    monkeypatch.setattr(memory, "memory", lambda facts: None)
+    monkeypatch.setattr(selftest, "selftest", lambda facts: Outcome((), {"copy": 1e9}) if tried.append(facts.name) is None else Outcome())
+    for _ in range(2):
+        result = cli("doctor", "--gpu", "--json")
+        assert (result.code, result.err) == (0, "")
+        (found,) = json.loads(result.out)["gpus"]["devices"]
+        assert set(found) == set(GPU)
+        assert found["figures"] == {"copy": 1e9, "CPU reads": 10e9 * machine.threads().count}
+    assert len(tried) == 2
 
 
 def test_names_from_outside_are_made_visible() -> None:

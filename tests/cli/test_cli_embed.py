@@ -18,7 +18,7 @@ def test_a_line_for_each_text(cli: Cli, llm: FakeLLM) -> None:
     assert (result.code, result.err) == (0, "")
     assert result.out == '{"text": "one", "embedding": [3.0, 0.1]}\n{"text": "a two", "embedding": [5.0, 0.1]}\n'
     assert llm.calls == [{"texts": ["one", "a two"], "pooling": None, "normalise": True}]
-    assert llm.loaded == {"ref": "smollm2:135m", "context": None, "threads": None}
+    assert llm.loaded == {"ref": "smollm2:135m", "context": None, "threads": None, "device": "auto"}
     assert llm.closed
 
 
@@ -32,7 +32,7 @@ def test_every_option_reaches_the_model(cli: Cli, llm: FakeLLM) -> None:
     result = cli("embed", "-m", "x.gguf", "-c", "128", "-t", "2", "--pooling", "none", "--no-normalize", "-o", "json", "a bc")
     assert json.loads(result.out) == {"model": "x.gguf", "embeddings": [[[1.0, 0.1], [2.0, 0.1]]]}
     assert llm.calls == [{"texts": ["a bc"], "pooling": "none", "normalise": False}]
-    assert llm.loaded == {"ref": "x.gguf", "context": 128, "threads": 2}
+    assert llm.loaded == {"ref": "x.gguf", "context": 128, "threads": 2, "device": "auto"}
 
 
 def test_npy_is_written_to_a_file(cli: Cli, llm: FakeLLM, tmp_path: Path) -> None:

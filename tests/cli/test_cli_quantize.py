@@ -69,7 +69,7 @@ def test_calibration_reads_a_text(cli: Cli, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--calibrate", "gptq"), "--calibrate needs a text"),
-        (("-f", "t.txt"), "-f is the text of --calibrate"),
+        (("-f", "t.txt"), "-f is the text to measure with"),
         (("--calibrate", "gptq", "-f", "t.txt", "--imatrix", "i.gguf"), "give one of them"),
         (("--calibrate", "gptq", "-f", "/no/such"), "cannot be read"),
         (("--calibrate", "awq", "-f", "t.txt"), "awq"),
@@ -185,7 +185,8 @@ def test_a_report_at_the_end(cli: Cli, tmp_path: Path) -> None:
         (["--bpw", "6", "--set", "nonsense"], "is not key=value"),
         ([str(MODEL), "--bpw", "6", "--force"], "the model itself"),
         (["Q4_0", "--report", "--dry-run"], "leave out one of them"),
-        (["Q4_0", "-f", "text.txt"], "give --report"),
+        (["Q4_0", "-f", "text.txt"], "-f is the text to measure with"),
+        (["--bpw", "6", "--calibrate", "gptq", "-f", "text.txt"], "a budget is still to choose them"),
     ],
 )
 def test_budgets_that_make_no_sense(cli: Cli, arguments: list[str], message: str) -> None:

@@ -108,3 +108,12 @@ def test_damage_is_one_line(cli: Cli, hub: HubServer, source: Path, command: str
 def test_what_is_not_there(cli: Cli, hub: HubServer) -> None:
     assert (cli("quantize", "hf:user/Nothing", "Q8_0").code, cli("convert", "hf:user/Nothing").code) == (5, 5)
     assert (cli("quantize", "hf:user/Tiny-1.5B:Q8_0", "Q4_0").code, cli("quantize", "./nothing", "Q4_0").code) == (3, 3)
+
+
+@pytest.mark.parametrize("options", [("--report",), ("--calibrate", "gptq", "-f", __file__), ("--bpw", "6")])
+def test_what_runs_the_model_takes_no_checkpoint(cli: Cli, source: Path, options: tuple[str, ...]) -> None:   # noqa: F811
+    types = () if "--bpw" in options else ("Q4_0",)
+    result = cli("quantize", str(source), str(source.parent / "x.gguf"), *types, *options)
+    assert result.code == 2
+    assert "is a checkpoint: make a file of it with edgerun convert first" in result.err
+    assert not (source.parent / "x.gguf").exists()

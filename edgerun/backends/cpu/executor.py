@@ -186,7 +186,7 @@ class CpuExecutor:
         return self._phases.buffer(view)[: self._frame[F.ROWS]]
 
     def replace(self, tensors: Iterable[Tensor]) -> None:
-        """See `Executor.replace`."""
+        """See `Replaceable.replace`."""
         for tensor in tensors:
             old = self._tensors[tensor.name]
             assert (tensor.shape, tensor.type) == (old.shape, old.type), "a tensor of another shape or type"

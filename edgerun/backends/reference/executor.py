@@ -85,7 +85,7 @@ class ReferenceExecutor:
         return self._latest.columns(view).astype(np.float32)
 
     def replace(self, tensors: Iterable[Tensor]) -> None:
-        """See `Executor.replace`."""
+        """See `Replaceable.replace`."""
         for tensor in tensors:
             assert tensor.shape == self._tensors[tensor.name].shape, "a tensor of another shape"
             self._tensors = {**self._tensors, tensor.name: tensor}

@@ -1,0 +1,44 @@
+// y = W x + bias + residual for TOKENS rows: a workgroup has 16 rows of W, its other lanes share the columns; one sum in a fixed order.
+// Of a stack of matrices, workgroup z has the one that slot z of the row chose.
+var<workgroup> part: array<f32, LANES * TOKENS>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let r = lane % 16u;
+    let token = group.y * TOKENS;
+    let most = frame[p.many] - 1u;
+    var base = group.x * p.blocks * SIZE;
+    var bias = p.bias;
+    if (STACK) {
+        let id = u32(a[p.choice + min(token, most) * p.choice_stride + group.z]);
+        if (id < p.first || id >= p.first + p.count) { return; }
+        base += (id - p.first) * p.size;
+        if (bias != NONE) { bias += id * p.rows; }
+    }
+    //each t TOKENS
+    let x_$t = (p.x + min(token + $tu, most) * p.x_stride + group.z * p.x_slot) / ALIGNED;
+    var sum_$t = 0.0;
+    //end
+    for (var unit = lane / 16u; unit < p.blocks * SUBS; unit += SPLITS) {
+        let at = base + unit / SUBS * SIZE;
+        let s = unit % SUBS;
+        PRODUCTS
+    }
+    //each t TOKENS
+    part[$tu * LANES + lane] = sum_$t;
+    //end
+    workgroupBarrier();
+    for (var i = lane; i < 16u * TOKENS; i += LANES) {
+        let t = i / 16u;
+        let row = group.x * 16u + i % 16u;
+        var y = 0.0;
+        //each k SPLITS
+        y += part[t * LANES + 16u * $ku + i % 16u];
+        //end
+        if (row < p.rows && token + t <= most) {
+            if (bias != NONE) { y += vectors[bias + row]; }
+            if (p.residual != NONE) { y += a[p.residual + (token + t) * p.residual_stride + row]; }
+            a[p.y + (token + t) * p.y_stride + group.z * p.y_slot + row] = y;
+        }
+    }
+}
