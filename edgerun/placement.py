@@ -92,7 +92,7 @@ def _on_gpu(blueprint: Blueprint, adapter: Adapter, context: int | None, threads
     from edgerun.backends.gpu.verdict import Record
 
     facts, options, blueprint = adapter.facts, blueprint.options, dataclasses.replace(blueprint, backend="gpu")
-    lacking = gpu.refusal(blueprint.program, blueprint.file.tensors)
+    lacking = gpu.refusal(blueprint.program, blueprint.tensors)
     if lacking:
         raise DeviceError(lacking)
     record = Record(facts)

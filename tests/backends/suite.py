@@ -125,6 +125,13 @@ def linears(formats: list[str]) -> list[Case]:
     return cases
 
 
+def mixed_linear() -> Case:
+    """Matrices that read the same activations, with AMX each rounded in its own way; twice, as what was rounded is kept."""
+    w, v = tensor("w", _random(24, 256), "Q4_K"), tensor("v", _random(40, 256, seed=6), "Q8_0")
+    steps: list[ops.Op] = [ops.Linear(X("x", 0, 256), X(OUT, 64 * i, 64), ("w", "v"), (None, None)) for i in range(2)]
+    return Case("linear-mixed", 256, steps, 128, tensors={"w": w, "v": v})
+
+
 def head_linears(formats: list[str]) -> list[Case]:
     """A matrix for each of three slices, which lie apart in x and in the result; rows that fill no block."""
     cases = []

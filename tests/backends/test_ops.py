@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import COUNT, PAGES, USED, Case, View, batches, case_of, experts, float_cases, head_linears, linears, tensor, wide_linears
+from suite import COUNT, PAGES, USED, Case, View, batches, case_of, experts, float_cases, head_linears, linears, mixed_linear, tensor, wide_linears
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu.executor import kernels
@@ -24,7 +24,7 @@ from edgerun.graph import ops
 
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
 STACKS = ["MXFP4", "Q4_0", "Q4_K", "Q6_K", "Q8_0"]   # one for each way to scale: the rest is that of products
-PRODUCTS = [*linears(CODED), *wide_linears(), *head_linears(STACKS)]
+PRODUCTS = [*linears(CODED), mixed_linear(), *wide_linears(), *head_linears(STACKS)]
 EXACT = {"numerics": "exact", "kv": "f32"}
 TURNS = 2   # runs of one executor, each with pages of its own
 
