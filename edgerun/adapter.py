@@ -69,6 +69,10 @@ class Adapter:
             raise Unsupported(f"{name}: is to be applied behind certain tokens only (aLoRA), which edgerun does not do")
         return cls(file, metadata.str("general.architecture"), metadata.float("adapter.lora.alpha", 0.0), _pairs(name, file.tensors), scale)
 
+    def made_for(self, kind: str) -> bool:
+        """Whether it is for models of that architecture."""
+        return kind == self.architecture
+
     def factor(self, target: str) -> float:
         """What B A of a tensor is multiplied by."""
         rank = self.pairs[target][1].shape[-1]
@@ -154,7 +158,7 @@ def joined(adapters: Sequence[Adapter], architecture: str, shapes: Mapping[str, 
     """
     found: dict[str, list[Adapter]] = {}
     for adapter in adapters:
-        if adapter.architecture != architecture:
+        if not adapter.made_for(architecture):
             raise ModelError(f"{adapter.name}: adapts models of {shown(adapter.architecture)}, and this one is of {architecture}")
         for target, (a, b) in adapter.pairs.items():
             if target not in shapes:
