@@ -11,7 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import COUNT, PAGES, USED, Case, View, batches, case_of, experts, float_cases, head_linears, linears, mixed_linear, tensor, wide_linears
+from suite import (
+    COUNT,
+    PAGES,
+    USED,
+    Case,
+    View,
+    batches,
+    case_of,
+    experts,
+    float_cases,
+    head_linears,
+    linears,
+    mixed_linear,
+    tensor,
+    wide_linears,
+)
 
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu.executor import kernels
