@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from oracle_case import OracleCase, load, run
+from recipe import MadeTensor
 
 from edgerun.backends.executor import Tensor
 from edgerun.graph import ops
@@ -16,26 +16,6 @@ from edgerun.graph.lower import lower
 from edgerun.graph.program import Program
 
 RANK = 3   # no multiple of anything
-
-
-@dataclass(frozen=True)
-class Dense:
-    """An F32 tensor in memory."""
-
-    name: str
-    values: np.ndarray
-    type: int = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.values.shape
-
-    @property
-    def nbytes(self) -> int:
-        return 4 * self.values.size
-
-    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        return np.ascontiguousarray(self.values, np.float32).reshape(-1, self.shape[-1])[start:stop].view(np.uint8)
 
 
 def both_ways(case: OracleCase) -> tuple[Program, dict[str, Tensor], Program, dict[str, Tensor]]:
@@ -53,9 +33,9 @@ def both_ways(case: OracleCase) -> tuple[Program, dict[str, Tensor], Program, di
         scale = 0.3 * np.sqrt((w**2).mean() / RANK)
         a, b = draw.normal(0, 1, (*w.shape[:-2], RANK, w.shape[-1])), draw.normal(0, scale, (*w.shape[:-1], RANK))
         a, b = a.astype(np.float32), b.astype(np.float32)
-        instead[name] = Dense(name, (w.astype(np.float64) + b.astype(np.float64) @ a).astype(np.float32))
+        instead[name] = MadeTensor(name, (w.astype(np.float64) + b.astype(np.float64) @ a).astype(np.float32))
         a, b = (b, a.T) if name in tables else (a, b)
-        beside |= {f"{name}.a": Dense(f"{name}.a", a), f"{name}.b": Dense(f"{name}.b", b)}
+        beside |= {f"{name}.a": MadeTensor(f"{name}.a", a), f"{name}.b": MadeTensor(f"{name}.b", b)}
         pairs[name] = Pair(f"{name}.a", f"{name}.b", RANK)
     changed, used = adapted(program, case.shapes, pairs)
     assert used == pairs.keys()

@@ -42,16 +42,21 @@ class Layout:
 GROUPED, PLAIN = Layout(True), Layout(False)
 
 
-@op(I32, I32)
-def high(b: Any, q: Any) -> Any:
-    """q / 2^LOW_BITS, rounded down."""
-    return b.ashr(q, S.constant(I32.ir, LOW_BITS))
+def halves(bits: int) -> tuple[Any, Any]:
+    """Functions of whole numbers: q / 2^bits, rounded down, and what that leaves."""
+
+    @op(I32, I32)
+    def high(b: Any, q: Any) -> Any:
+        return b.ashr(q, S.constant(I32.ir, bits))
+
+    @op(I32, I32)
+    def low(b: Any, q: Any) -> Any:
+        return b.and_(q, S.constant(I32.ir, (1 << bits) - 1))
+
+    return high, low
 
 
-@op(I32, I32)
-def low(b: Any, q: Any) -> Any:
-    """What `high` leaves."""
-    return b.and_(q, S.constant(I32.ir, (1 << LOW_BITS) - 1))
+high, low = halves(LOW_BITS)
 
 
 def joined(b: Any, high: Any, low: Any) -> Any:

@@ -180,6 +180,7 @@ def stretch(packing: Packing, T: int) -> Any:
 def quantizer() -> Any:
     """q = round(x / d), d = max |x| / 1023 over 256 columns, and the sums, as drawn above."""
     GROUP, TILE = A.GROUP, 64 * A.GROUP
+    high, low = A.halves(LOW_BITS)
 
     @S.inner
     def largest(x: int) -> float:
@@ -226,15 +227,3 @@ def quantizer() -> Any:
             run(x, n, q + 2 * row * n, d + row * (n // 64), sums + row * (n // 8), pairs + row * (n // 16), UNIT, 64, 4)
 
     return place
-
-
-@op(I32, I32)
-def high(b: Any, q: Any) -> Any:
-    """q / 8, rounded down."""
-    return b.ashr(q, S.constant(I32.ir, LOW_BITS))
-
-
-@op(I32, I32)
-def low(b: Any, q: Any) -> Any:
-    """What `high` leaves."""
-    return b.and_(q, S.constant(I32.ir, (1 << LOW_BITS) - 1))
