@@ -78,12 +78,13 @@ def word_dots(b: Any, acc: Any, pairs: Any, at: Any) -> Any:
     return S.invoke(b, "llvm.x86.avx512.vpdpwssd.512", I32.ir, acc, pairs, broadcast(b, at, INT, I32))
 
 
-def added(b: Any, packing: Packing, acc: Any, whole: Any, offset: Any, step: Any, top: Any, least: Any) -> Any:
-    """Emitter: acc plus 256 columns, from their sums in whole numbers. The only place where these become floats."""
-    if packing.offset == "bias" and packing.bias:
-        whole = b.sub(whole, b.mul(offset, S.constant(I32.ir, packing.bias)))
+def added(b: Any, acc: Any, whole: Any, offset: Any, step: Any, top: Any, least: Any) -> Any:
+    """Emitter: acc plus 256 columns, from their sums in whole numbers. The only place where these become floats.
+
+    offset and least: None where there are no minima.
+    """
     acc = S.fused(b, b.fmul(b.sitofp(whole, F32.ir), step), top, acc)
-    return S.fused(b, b.fmul(b.sitofp(offset, F32.ir), step), least, acc) if packing.offset == "f16*u8" else acc
+    return acc if least is None else S.fused(b, b.fmul(b.sitofp(offset, F32.ir), step), least, acc)
 
 
 def has_minima(packing: Packing) -> bool:
@@ -138,8 +139,10 @@ def _block(packing: Packing, tile: TileOps) -> Any:
         top, least = top_of(b, packing, p), least_of(b, packing, p) if has_minima(packing) else None
         for t in range(tile.count):
             step = broadcast(b, address(b, d, stride, t), FLOAT, F32)
-            v = added(b, packing, b.extract_value(acc, t), b.extract_value(whole, t), b.extract_value(offset, t), step, top, least)
-            acc = b.insert_value(acc, v, t)
+            total, more = b.extract_value(whole, t), b.extract_value(offset, t)
+            if least is None and packing.bias:
+                total = b.sub(total, b.mul(more, S.constant(I32.ir, packing.bias)))
+            acc = b.insert_value(acc, added(b, b.extract_value(acc, t), total, more, step, top, least), t)
         return acc
 
     return add

@@ -115,15 +115,13 @@ def _finish(b: Any, packing: Packing, acc: Any, t: int, c: Any, d: Any, f: Any, 
     parts = [S.load_at(b, b.add(c, _I64(TILE * i + 64 * t)), I32.ir) for i in range(2 * planes(packing))]
     halves = [b.add(b.shl(parts[i], S.constant(I32.ir, B.LOW_BITS)), parts[i + 1]) for i in range(0, len(parts), 2)]
     whole = halves[-1] if len(halves) == 1 else b.add(b.shl(halves[0], S.constant(I32.ir, WEIGHT_BITS)), halves[1])
-    step, top = broadcast(b, b.add(d, _I64(4 * t)), FLOAT, F32), S.load_at(b, f, F32.ir)
-    v = S.fused(b, b.fmul(b.sitofp(whole, F32.ir), step), top, b.extract_value(acc, t))
+    step, top, offset, least = broadcast(b, b.add(d, _I64(4 * t)), FLOAT, F32), S.load_at(b, f, F32.ir), None, None
     if B.has_minima(packing):
-        offset = S.constant(I32.ir, 0)
+        offset, least = S.constant(I32.ir, 0), S.load_at(b, b.add(f, _I64(64)), F32.ir)
         for pair in range(packing.subs // 2):
             pairs = S.load_at(b, b.add(f, _I64(64 * (2 + pair))), I32.ir)
             offset = B.word_dots(b, offset, pairs, b.add(xs, _I64(4 * GROUP * pair + 4 * t)))
-        v = S.fused(b, b.fmul(b.sitofp(offset, F32.ir), step), S.load_at(b, b.add(f, _I64(64)), F32.ir), v)
-    return b.insert_value(acc, v, t)
+    return b.insert_value(acc, B.added(b, b.extract_value(acc, t), whole, offset, step, top, least), t)
 
 
 def _first(packing: Packing) -> Any:
