@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +24,7 @@ from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.store import KernelStore
+from edgerun.backends.keep import keep
 
 KERNELS = ("probe-read", "probe-peak")
 SMALLEST = 1 << 30        # bytes to read, and twice the last-level cache where that is more
@@ -134,12 +133,4 @@ def _keep(key: str, figures: Ceilings) -> None:
     entries = list((_read_kept() | {key: asdict(figures) | {"at": time.time()}}).items())[-_MOST_KEPT:]
     with suppress(OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
-        fd, part = tempfile.mkstemp(dir=_file().parent, prefix=".ceilings.")
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(dict(entries), file, indent=1)
-            os.replace(part, _file())
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part)
-            raise
+    keep(_file(), json.dumps(dict(entries), indent=1).encode())

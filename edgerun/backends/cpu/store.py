@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from edgerun.backends.cpu import objectcode
 from edgerun.backends.cpu.compiler import compile_kernels
 from edgerun.backends.cpu.isa import Isa, target
 from edgerun.backends.cpu.sweep import mark_used, sweep
+from edgerun.backends.keep import keep
 
 MAGIC = b"edgerun kernel 1\n"
 PATIENCE = 120.0   # seconds to wait for another process that compiles; it may be stopped or hang
@@ -117,16 +117,7 @@ class KernelStore:
         """Keep an entry if that is possible; a read-only home is no error."""
         if not self._usable():
             return
-        with contextlib.suppress(OSError):
-            fd, part = tempfile.mkstemp(dir=self.folder, prefix=f".{name}.")
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(MAGIC + self._digest(name, payload) + payload)
-                os.replace(part, self.folder / f"{name}.o")
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(part)
-                raise
+        keep(self.folder / f"{name}.o", MAGIC + self._digest(name, payload) + payload)
 
     @contextlib.contextmanager
     def _lock(self, waiting: Callable[[], object]) -> Iterator[None]:

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from edgerun import config
 from edgerun.backends.gpu.device import Facts
 from edgerun.backends.gpu.selftest import Outcome, selftest
+from edgerun.backends.keep import keep
 from edgerun.errors import ResourceError
 from edgerun.hub.lock import Lock
 
@@ -107,16 +107,7 @@ class Record:
 
     def _write(self, verdict: Verdict) -> None:
         said = {"device": self.facts.summary, "faults": verdict.faults, "figures": dict(verdict.figures), "deaths": verdict.deaths}
-        with contextlib.suppress(OSError):
-            fd, part = tempfile.mkstemp(dir=self.folder, prefix=f".{self.key}.")
-            try:
-                with os.fdopen(fd, "w", encoding="utf-8") as file:
-                    json.dump(said, file, indent=1)
-                os.replace(part, self.folder / f"{self.key}.json")
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(part)
-                raise
+        keep(self.folder / f"{self.key}.json", json.dumps(said, indent=1).encode())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
