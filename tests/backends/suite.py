@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgerun.backends.executor import PAGE, Batch
-from edgerun.formats import by_name
+from edgerun.formats import by_id, by_name
 from edgerun.graph import ops
 from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
@@ -347,3 +347,41 @@ def float_cases() -> list[Case]:
     """Everything but the integer products."""
     every = norms() + linears(["F32", "F16", "BF16"]) + ropes() + tempered() + attentions() + recurrences() + maps() + sparse() + streams() + routes()
     return every + experts(["F32", "F16", "BF16"]) + head_linears(["F32", "F16"]) + slices()
+
+
+def rounded_products(case: Case, count: int, steps: Callable[[int], tuple[int, int]]) -> np.ndarray:
+    """The products of a case with rounded activations, in float64: the rounding of the embeddings makes them exact.
+
+    steps: columns that share a step and the largest number of steps, by the type of the matrix.
+    """
+    table = case.all_tensors()["table"].data.view(np.float32).reshape(-1, case.width)
+    (whole,) = batches(count, count)
+
+    def rounded(kind: int, x: View) -> np.ndarray:
+        """The rows of a view as a matrix of that type meets them."""
+        columns, largest = steps(kind)
+        blocks = table.reshape(len(table), -1, columns)
+        top = np.abs(blocks).max(-1, keepdims=True)
+        codes = np.rint(blocks * (np.float32(largest) / top))
+        return (codes.astype(np.float64) * (top / np.float32(largest))).reshape(table.shape)[whole.tokens][:, x.start : x.start + x.width]
+
+    start, parts = 0, []
+    for op in case.ops:
+        if isinstance(op, ops.HeadLinear):
+            stack = case.tensors[op.weight]
+            matrices = by_id(stack.type).dequantize(stack.read()).reshape(stack.shape).astype(np.float64)
+            result = np.zeros((len(whole.tokens), case.out))
+            for x, out, w in zip(op.x.views, op.out.views, matrices, strict=True):
+                result[:, out.start : out.start + out.width] = rounded(stack.type, x) @ w.T
+            return result
+        assert isinstance(op, ops.Linear)
+        for weight, bias in zip(op.weights, op.biases, strict=True):
+            w = case.tensors[weight]
+            y = rounded(w.type, op.x) @ by_id(w.type).dequantize(w.read()).astype(np.float64).T
+            if bias:
+                y += case.tensors[bias].data.view(np.float32)
+            if op.residual:
+                y += table[whole.tokens][:, start : start + w.shape[0]]
+            parts.append(y)
+            start += w.shape[0]
+    return np.concatenate(parts, 1)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import PAGES, Case, batches, experts, float_cases, linears, tensor, wide_linears
+from suite import PAGES, Case, batches, experts, float_cases, linears, rounded_products, tensor, wide_linears
 
 from edgerun.backends import reference
 from edgerun.backends.executor import Executor
 from edgerun.backends.gpu.refusal import refusal
 from edgerun.errors import Unsupported
-from edgerun.formats import all_formats, by_id
+from edgerun.formats import all_formats
 from edgerun.graph import ops
 
 pytestmark = pytest.mark.gpu
@@ -89,26 +89,7 @@ def test_row_by_row(case: Case, start: Callable[..., Executor]) -> None:
 @functools.cache
 def _rounded(name: str) -> np.ndarray:
     """The products of the weights with activations as int8 with a step for 16 columns each, in float64."""
-    case = next(case for case in PRODUCTS if case.name == name)
-    table = case.all_tensors()["table"].data.view(np.float32).reshape(-1, case.width)
-    blocks = table.reshape(len(table), -1, 16)
-    largest = np.abs(blocks).max(-1, keepdims=True)
-    codes = np.rint(blocks * (np.float32(127) / largest))
-    rounded = (codes.astype(np.float64) * (largest / np.float32(127))).reshape(table.shape)
-    (whole,) = batches(ROWS, ROWS)
-    (op,) = case.ops
-    assert isinstance(op, ops.Linear)
-    start, parts = 0, []
-    for weight, bias in zip(op.weights, op.biases, strict=True):
-        w = case.tensors[weight]
-        y = rounded[whole.tokens][:, : op.x.width] @ by_id(w.type).dequantize(w.read()).astype(np.float64).T
-        if bias:
-            y += case.tensors[bias].data.view(np.float32)
-        if op.residual:
-            y += table[whole.tokens][:, start : start + w.shape[0]]
-        parts.append(y)
-        start += w.shape[0]
-    return np.concatenate(parts, 1)
+    return rounded_products(next(case for case in PRODUCTS if case.name == name), ROWS, lambda kind: (16, 127))
 
 
 @pytest.mark.parametrize("case", PRODUCTS, ids=lambda c: c.name)

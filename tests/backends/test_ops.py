@@ -24,6 +24,7 @@ from suite import (
     head_linears,
     linears,
     mixed_linear,
+    rounded_products,
     tensor,
     wide_linears,
 )
@@ -156,37 +157,12 @@ def test_kinds_of_keys_and_values(kv: str, start: Callable[..., Executor]) -> No
 @functools.cache
 def rounded_truth_of(name: str, isa: Isa) -> np.ndarray:
     """The products of the weights with the rounded activations: the quantization of the embeddings makes them exact."""
-    case = next(case for case in PRODUCTS if case.name == name)
-    table = case.all_tensors()["table"].data.view(np.float32).reshape(-1, case.width)
-    (whole,) = batches(101, 101)
+    def steps(kind: int) -> tuple[int, int]:
+        if isa is not AMX:
+            return 16, 127
+        return (256, 1023) if by_id(kind).packing.integral else (32, 511)
 
-    def rounded(kind: int) -> np.ndarray:
-        """The rows as a matrix of that type meets them."""
-        wholes = by_id(kind).packing.integral
-        columns, largest = ((256, 1023) if wholes else (32, 511)) if isa is AMX else (16, 127)
-        blocks = table.reshape(len(table), -1, columns)
-        top = np.abs(blocks).max(-1, keepdims=True)
-        return (np.rint(blocks * (np.float32(largest) / top)).astype(np.float64) * (top / np.float32(largest))).reshape(table.shape)[whole.tokens]
-
-    start, parts = 0, []
-    for op in case.ops:
-        if isinstance(op, ops.HeadLinear):
-            matrices = by_id(case.tensors[op.weight].type).dequantize(case.tensors[op.weight].read()).reshape(case.tensors[op.weight].shape)
-            result = np.zeros((len(whole.tokens), case.out))
-            for x, out, w in zip(op.x.views, op.out.views, matrices.astype(np.float64), strict=True):
-                result[:, out.start : out.start + out.width] = rounded(case.tensors[op.weight].type)[:, x.start : x.start + x.width] @ w.T
-            return result
-        assert isinstance(op, ops.Linear)
-        for weight, bias in zip(op.weights, op.biases, strict=True):
-            w = case.tensors[weight]
-            y = rounded(w.type) @ by_id(w.type).dequantize(w.read()).astype(np.float64).T
-            if bias:
-                y += case.tensors[bias].data.view(np.float32)
-            if op.residual:
-                y += table[whole.tokens][:, start : start + w.shape[0]]
-            parts.append(y)
-            start += w.shape[0]
-    return np.concatenate(parts, 1)
+    return rounded_products(next(case for case in PRODUCTS if case.name == name), 101, steps)
 
 
 @pytest.mark.parametrize("case", PRODUCTS, ids=lambda c: c.name)

@@ -98,3 +98,14 @@ def run(executor: Executor, tokens: np.ndarray, chunk: int) -> np.ndarray:
         )
         logits.append(executor.step(batch).copy())
     return np.concatenate(logits)
+
+
+def together(texts: list[np.ndarray]) -> Batch:
+    """One batch of two texts of at most a page each, whose pages do not follow each other."""
+    return Batch(
+        tokens=np.concatenate(texts).astype(np.int32),
+        positions=np.concatenate([np.arange(len(t)) for t in texts]).astype(np.int32),
+        sequences=np.repeat(np.arange(2), [len(t) for t in texts]).astype(np.int32),
+        tables=np.array([[2], [0]], np.int32),
+        outputs=np.arange(sum(map(len, texts)), dtype=np.int32),
+    )

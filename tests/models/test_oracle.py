@@ -6,9 +6,8 @@ import typing
 
 import numpy as np
 import pytest
-from oracle_case import OracleCase, load, run
+from oracle_case import OracleCase, load, run, together
 
-from edgerun.backends.executor import Batch
 from edgerun.errors import ModelError
 from edgerun.graph.lower import lower
 
@@ -121,11 +120,4 @@ def test_two_sequences_in_one_batch_do_not_meet(case: OracleCase, compile) -> No
     executor = compile(lower(case.spec(), case.shapes), case.tensors)
     tokens = [case.sequences[0][0], case.sequences[1][0]]
     alone = [run(executor, t, 1000) for t in tokens]
-    batch = Batch(
-        tokens=np.concatenate(tokens).astype(np.int32),
-        positions=np.concatenate([np.arange(len(t)) for t in tokens]).astype(np.int32),
-        sequences=np.repeat(np.arange(2), [len(t) for t in tokens]).astype(np.int32),
-        tables=np.array([[2], [0]], np.int32),
-        outputs=np.arange(sum(map(len, tokens)), dtype=np.int32),
-    )
-    np.testing.assert_allclose(executor.step(batch), np.concatenate(alone), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(executor.step(together(tokens)), np.concatenate(alone), rtol=1e-3, atol=1e-4)
