@@ -1,6 +1,6 @@
 """y = W x for packed integer codes and quantized activations: one driver for every format, for one token and for many.
 
-Decode is bound by memory: each packed byte is used once, with prefetch 2 kB ahead. Prefill is bound by arithmetic: a tile
+Decode is bound by memory: each packed byte is used once, and asked for early (`prefetch.py`). Prefill is bound by arithmetic: a tile
 of tokens shares each unpacked vector. Tokens left over take smaller tiles, which compute the same bits, as does AMX
 (`amx.py`).
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import amx, codes, superblock, superblock_tiles
+from edgerun.backends.cpu.kernels import amx, codes, prefetch, superblock, superblock_tiles
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
@@ -57,7 +57,6 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     dots, scale, offset = codes.dots(packing, tile, layout), codes.scale(packing), codes.offset(packing)
     zero, add_scaled, add_product = tile.zero, tile.add_scaled, tile.add_product
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
-    LINES = -(-SIZE // SUBS // 64)
     STEP = SIZE // SUBS
     HAS_OFFSET = codes.has_offset(packing)
     GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
@@ -67,11 +66,11 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         cols = blocks * COLS
         q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUB * 4)
-        acc = zero()
+        acc, asked = zero(), prefetch.start(p)
         for _ in range(blocks):
             for s in range(SUBS):
-                for line in range(LINES):
-                    S.prefetch(p + s * STEP + 64 * line + 2048)
+                if not GROUPED:   # of many tokens, all but the first find the weights in the cache
+                    asked = prefetch.upto(asked, p + s * STEP)
                 scaled = scale(p, s)
                 x = xq + s * SUB // COLUMNS * UNITS + s * SUB % COLUMNS
                 acc = add_scaled(acc, dots(p, s, x, q_stride, xd, d_stride), scaled)
@@ -163,8 +162,7 @@ def room(packing: Any) -> int:
 def build(name: str) -> Callable[[int, int], None]:
     """The kernel of one format. Chunk c of CHUNKS does the c-th part of the row blocks for all tokens.
 
-    Where the activations of all tokens are more than a core's own cache holds, chunks become a grid: one takes more row
-    blocks for fewer tokens, and a thread keeps to its tokens while it walks through the weights.
+    Where the activations of all tokens are more than a core's own cache holds, it walks through its weights for some after others.
     """
     packing = by_name(name).packing
     COLS, SIZE, GROUP, ROW, ROOM = packing.cols, packing.size, A.GROUP, A.ROW, room(packing)
@@ -174,14 +172,11 @@ def build(name: str) -> Callable[[int, int], None]:
         w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
         row_blocks, chunks = S.word(args, ROW_BLOCKS), S.word(args, CHUNKS)
         most = near(blocks * COLS * ROW, ROOM)
-        spans = min((tokens + most - 1) // most, chunks)
+        spans = (tokens + most - 1) // most
         span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
-        across = chunks // spans
-        per = (row_blocks + across - 1) // across
-        if chunk >= spans * across:
-            return
-        first, last = chunk // across * span, min(chunk // across * span + span, tokens)
-        for block in range(chunk % across * per, min(chunk % across * per + per, row_blocks)):
-            run(args, w + block * blocks * SIZE, blocks, 16 * block, first, last)
+        per = (row_blocks + chunks - 1) // chunks
+        for first in range(0, tokens, span):
+            for block in range(chunk * per, min(chunk * per + per, row_blocks)):
+                run(args, w + block * blocks * SIZE, blocks, 16 * block, first, min(first + span, tokens))
 
     return product

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edgerun.backends.cpu.kernels import prefetch
 from edgerun.backends.cpu.kernels import product as P
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
@@ -29,9 +30,9 @@ def stretch(kind: str, T: int) -> Any:
 
     @S.inner
     def sums(p: int, cols: int, x: int, stride: int) -> Any:
-        acc = zero()
+        acc, asked = zero(), prefetch.start(p)
         for _ in range(cols):
-            S.prefetch(p + 2048)
+            asked = prefetch.upto(asked, p)
             acc = add_product(acc, load(p), x, stride)
             p += SIZE
             x += 4

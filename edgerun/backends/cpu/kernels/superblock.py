@@ -23,7 +23,7 @@ from typing import Any
 from llvmlite import ir
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import codes, dot
+from edgerun.backends.cpu.kernels import codes, dot, prefetch
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, I32, Tile, i64, op
 from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast
@@ -154,7 +154,6 @@ def stretch(packing: Packing, T: int) -> Any:
     wholes = Tile(I32, T)
     zero, unit, offset, block = tile.zero, _unit(packing, tile), _offset(packing, tile), _block(packing, tile)
     SIZE, STEP, HAS_OFFSET, PAIRS = packing.size, packing.size // 4, codes.has_offset(packing), packing.subs // 2
-    LINES = -(-STEP // 64)
 
     @op(wholes)
     def none(b: Any) -> Any:
@@ -163,12 +162,11 @@ def stretch(packing: Packing, T: int) -> Any:
     @S.inner
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         q_stride, d_stride, s_stride = 512 * blocks, 4 * blocks, 4 * PAIRS * blocks
-        acc = zero()
+        acc, asked = zero(), prefetch.start(p)
         for _ in range(blocks):
             whole, offsets = none(), none()
             for u in range(4):
-                for line in range(LINES):
-                    S.prefetch(p + u * STEP + 64 * line + 2048)
+                asked = prefetch.upto(asked, p + u * STEP)
                 whole = unit(whole, p, u, xq + u * UNIT, q_stride)
             if HAS_OFFSET:
                 for pair in range(PAIRS):

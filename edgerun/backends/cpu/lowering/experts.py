@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
-from edgerun.backends.cpu.lowering.linear import CHUNK_BYTES
+from edgerun.backends.cpu.lowering.linear import parts
 from edgerun.backends.cpu.phase import Phase, Quantized, bits, quantized_bytes, reads
 from edgerun.backends.cpu.weights import Matrix, packing_of
 from edgerun.backends.executor import Tensor
@@ -60,19 +60,17 @@ def experts(p: Phases, op: ops.Experts) -> None:
     start, links, first = 0, [], 0
     for matrix, bias in zip(matrices, op.biases, strict=True):
         out = op.out.part(start, op.used * matrix.rows)
-        blocks = -(-matrix.rows // 16)
-        per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks * op.used // (4 * p.threads))))
-        parts = -(-blocks // per)
-        args = _product(p, inputs, matrix, bias, out, parts, (table, pairs))
-        links.append((first, parts, f"experts-{matrix.kernel.partition('-')[2]}", args))
-        start, first = start + out.width, first + parts
+        chunks = parts(matrix, p.threads, op.used)
+        args = _product(p, inputs, matrix, bias, out, chunks, (table, pairs))
+        links.append((first, chunks, f"experts-{matrix.kernel.partition('-')[2]}", args))
+        start, first = start + out.width, first + chunks
     kernel, args = p.fan(links)
     p.phase(Phase(kernel, args, slots=op.used, most=op.count, turns=first, on_outputs=p.on_outputs))
     p.writes(op.out)
 
 
 def _product(
-    p: Phases, inputs: Mapping[str, tuple[int, ...]], matrix: Matrix, bias: str | None, out: ops.View, parts: int, groups: tuple[int, int]
+    p: Phases, inputs: Mapping[str, tuple[int, ...]], matrix: Matrix, bias: str | None, out: ops.View, chunks: int, groups: tuple[int, int]
 ) -> int:
     """The argument block of one stack of matrices (`kernels/experts.py` draws it)."""
     packing = matrix.packing
@@ -80,7 +78,7 @@ def _product(
         blocks, x = matrix.cols // packing.cols, Quantized(*inputs[reads(packing, p.isa)]).inputs(packing)
     else:
         blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
-    return p.block(matrix.address, blocks, -(-matrix.rows // 16), parts, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(),
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(),
                    4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, *groups)   # fmt: skip
 
 

@@ -9,10 +9,19 @@ from edgerun.backends.cpu.phase import Phase, Quantized
 from edgerun.backends.cpu.weights import Matrix
 from edgerun.graph import ops
 
-CHUNK_BYTES = 96 << 10   # weights per chunk: smaller ones lose more to claiming than they win by balance
+CHUNK_BYTES = 256 << 10   # weights of the smallest chunk: where one ends, nothing has been asked for ahead (`kernels/prefetch.py`)
+CHUNKS = 4                # at most, for each thread: as many as a thread that loses its core leaves to others
 
 if TYPE_CHECKING:
     from edgerun.backends.cpu.phases import Phases
+
+
+def parts(matrix: Matrix, threads: int, beside: int = 1) -> int:
+    """Into how many chunks a matrix is cut, when so many of its size are multiplied in a phase."""
+    blocks = -(-matrix.rows // 16)
+    chunks = min(CHUNKS * threads, max(threads, beside * blocks * matrix.block_bytes // CHUNK_BYTES))
+    per = min(-(-blocks * beside // chunks), blocks)
+    return -(-blocks // per)
 
 
 def linear(p: Phases, op: ops.Linear) -> None:
@@ -24,9 +33,7 @@ def linear(p: Phases, op: ops.Linear) -> None:
     for matrix, inputs, bias in zip(matrices, quantized, op.biases, strict=True):
         out = op.out.part(start, matrix.rows)
         residual = op.residual.part(start, matrix.rows) if op.residual else None
-        blocks = -(-matrix.rows // 16)
-        per = max(1, min(CHUNK_BYTES // matrix.block_bytes, -(-blocks // (4 * p.threads))))
-        chunks = -(-blocks // per)
+        chunks = parts(matrix, p.threads)
         links.append((first, chunks, matrix.kernel, _product(p, op.x, inputs, matrix, bias, out, residual, chunks)))
         start, first = start + matrix.rows, first + chunks
     kernel, args = p.fan(links)
@@ -39,9 +46,7 @@ def head_linear(p: Phases, op: ops.HeadLinear) -> None:
     stack = p.weights.matrices[op.weight]
     quantized = [p.quantize(x, stack) for x in op.x.views]
     p.flush()
-    blocks = -(-stack.rows // 16)
-    per = max(1, min(CHUNK_BYTES // stack.block_bytes, -(-blocks * stack.count // (4 * p.threads)), blocks))
-    chunks, links = -(-blocks // per), []
+    chunks, links = parts(stack, p.threads, stack.count), []
     for i, (x, out) in enumerate(zip(op.x.views, op.out.views, strict=True)):
         matrix = replace(stack, address=stack.address + i * stack.nbytes, count=1)
         links.append((i * chunks, chunks, matrix.kernel, _product(p, x, quantized[i], matrix, None, out, None, chunks)))
