@@ -1,13 +1,12 @@
-"""The numbers that a file states about its architecture, checked one by one before anything is built from them.
+"""The numbers that a file states about its architecture, checked before anything is built from them (`stated.py`).
 
-Knows the GGUF key names (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) and no family. Everything here is untrusted.
+Knows the GGUF key names (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) and no family.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from typing import Any, Literal, TypeGuard
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from edgerun.errors import ModelError, Unsupported
 from edgerun.graph.builder import Shape
@@ -27,9 +26,8 @@ from edgerun.models.components import (
 )
 from edgerun.models.components import Embedding as TokenEmbedding
 from edgerun.models.spec import Spec
+from edgerun.models.stated import Stated, among, is_array, is_number, shown
 
-MAX_COUNT = 1 << 20       # heads, widths: far beyond any model, far below any harm
-MAX_LAYERS = 100_000
 MAX_EXPERTS = 1024
 MAX_CONTEXT = 1 << 31
 MAX_LABELS = 4096
@@ -75,103 +73,14 @@ Gating = Literal["softmax", "sigmoid"]
 _GATINGS: tuple[tuple[Gating, bool], ...] = (("softmax", False), ("sigmoid", False), ("softmax", True))   # and whether weights are always normalised
 
 
-class Hyperparameters:
-    """Typed and bounded access to the metadata of one file; keys are named without the architecture's prefix.
-
-    metadata: every key of the file; shapes: every tensor, slowest dimension first; read: the values of a small tensor as
-    float32. Every method raises ModelError when a value is missing, has the wrong type or makes no sense.
-    """
+class Hyperparameters(Stated):
+    """What the keys of one file mean for the model that is built from them."""
 
     def __init__(self, architecture: str, metadata: Mapping[str, Any], shapes: Mapping[str, Shape], read: Callable[[str], Any]) -> None:
-        self.architecture = architecture
-        self._metadata = metadata
-        self._shapes = shapes
-        self._read = read
-        self._consumed: set[str] = set()
-        self._asked: set[str] = set()
+        super().__init__(architecture, metadata, shapes, read)
         self.n_embd = self.count("embedding_length")
         self.context = self.count("context_length", most=MAX_CONTEXT)
-        self.n_layer = self._layers()
         self.n_vocab = self._vocabulary()
-
-    def get(self, key: str) -> Any:
-        """The value as it is in the file, or None."""
-        self._asked.add(key)
-        return self._metadata.get(f"{self.architecture}.{key}")
-
-    def count(self, key: str, default: int | None = None, least: int = 1, most: int = MAX_COUNT) -> int:
-        """A whole number from least to most."""
-        value = self.get(key)
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise self.wrong(key, value, f"a whole number from {least} to {most} is needed")
-        return value
-
-    def counts(self, key: str, default: int | None = None, least: int = 1, most: int = MAX_COUNT) -> tuple[int, ...]:
-        """A whole number from least to most for each layer, from an array of them or one for all."""
-        value = self.get(key)
-        if not _is_array(value):
-            return (self.count(key, default, least, most),) * self.n_layer
-        values = list(value)
-        if len(values) != self.n_layer or not all(isinstance(v, int) and not isinstance(v, bool) and least <= v <= most for v in values):
-            raise self.wrong(key, value, f"a whole number from {least} to {most} is needed for each of {self.n_layer} layers")
-        return tuple(values)
-
-    def flags(self, key: str) -> tuple[bool, ...] | None:
-        """True or false for each layer, or None where the file does not say."""
-        value = self.get(key)
-        return None if value is None else self._flags(key, value)
-
-    def number(self, key: str, default: float | None = None, least: float = 0.0, most: float = math.inf) -> float:
-        """A finite number from least to most."""
-        value = self.get(key)
-        if value is None and default is not None:
-            return default
-        if not _is_number(value) or not least <= value <= most:
-            raise self.wrong(key, value, f"a number from {least:g} to {most:g} is needed")
-        return float(value)
-
-    def positive(self, key: str, default: float | None = None) -> float:
-        """A finite number above zero, in the range of ordinary float32 numbers."""
-        return self.number(key, default, least=1e-30, most=1e30)
-
-    def optional(self, key: str) -> float | None:
-        """A positive number, or None where the file has none or 0."""
-        return None if _among(self.get(key), (None, 0)) else self.positive(key)
-
-    def flag(self, key: str, default: bool | None = None) -> bool:
-        """True or false, which the file has to say where there is no default."""
-        value = self.get(key)
-        value = default if value is None else value
-        if not isinstance(value, bool):
-            raise self.wrong(key, value, "true or false is needed")
-        return value
-
-    def has(self, tensor: str) -> bool:
-        """Whether the file has that tensor: some variants of a family differ in nothing else."""
-        return tensor in self._shapes
-
-    def by_layer(self, key: str, least: float, most: float, own: bool = True) -> tuple[float, ...]:
-        """A number for each layer, from an array of them or one for all. own: whether the key begins with the architecture's name."""
-        name = f"{self.architecture}.{key}" if own else key
-        self._asked.add(key)
-        value: Any = self._metadata.get(name)
-        values: list[Any] = list(value) if _is_array(value) and len(value) == self.n_layer else [value] * self.n_layer
-        for v in values:
-            if not isinstance(v, int | float) or isinstance(v, bool) or not least <= v <= most:
-                raise ModelError(f"metadata key '{name}' {_is_there(v)}; a number from {least:g} to {most:g} is needed for each of {self.n_layer} layers")
-        return tuple(map(float, values))
-
-    def rows(self, tensor: str) -> int:
-        """The rows of a matrix: for what no key states."""
-        if len(shape := self._shapes.get(tensor, ())) != 2:
-            raise ModelError(f"tensor '{tensor}' is missing from the model file, or no matrix; download or convert it again")
-        return shape[0]
-
-    def wrong(self, key: str, value: Any, needed: str) -> ModelError:
-        """The error for a value that makes no sense."""
-        return ModelError(f"metadata key '{self.architecture}.{key}' {_is_there(value)}; {needed}")
 
     def eps(self) -> float:
         """The eps of RMS norms."""
@@ -201,7 +110,7 @@ class Hyperparameters:
         if not self.count("attention.sliding_window", 0, least=0, most=MAX_CONTEXT):
             return (False,) * self.n_layer
         pattern = self.get("attention.sliding_window_pattern")
-        if _is_array(pattern):
+        if is_array(pattern):
             return self._flags("attention.sliding_window_pattern", pattern)
         period = self.count("attention.sliding_window_pattern", period, least=0)
         return tuple(period == 0 or i % period < period - 1 for i in range(self.n_layer))
@@ -251,7 +160,7 @@ class Hyperparameters:
     def sections(self) -> bool:
         """Whether the rope is cut into sections, which turn by positions in an image or a film of their own."""
         sections = self.get("rope.dimension_sections")
-        if sections is not None and not (_is_array(sections) and len(sections) <= 8 and all(map(_is_number, sections))):
+        if sections is not None and not (is_array(sections) and len(sections) <= 8 and all(map(is_number, sections))):
             raise self.wrong("rope.dimension_sections", sections, "a few whole numbers are needed")
         return sections is not None and any(sections)
 
@@ -267,7 +176,7 @@ class Hyperparameters:
             raise Unsupported(f"'{self.architecture}.expert_gating_func' is {kind}; edgerun computes 1 (softmax), 2 (sigmoid) and 3 (softmax of the chosen)")
         gating, always = _GATINGS[kind - 1] if kind else (gating, False)
         normalised = self.get("expert_weights_norm")
-        if not _among(normalised, (None, True, False)):
+        if not among(normalised, (None, True, False)):
             raise self.wrong("expert_weights_norm", normalised, "true or false is needed")
         if always or normalised:
             normalise = normalise or 0.0
@@ -301,37 +210,13 @@ class Hyperparameters:
         """How the rows of a text become one vector; `none` where the file does not say."""
         return POOLING[self.count("pooling_type", 0, least=0, most=len(POOLING) - 1)]
 
-    def vector(self, name: str, length: int) -> tuple[float, ...]:
-        """The values of a small tensor of positive numbers, which becomes part of the spec."""
-        if name not in self._shapes:
-            raise ModelError(f"tensor '{name}' [{length}] is missing from the model file; download or convert it again")
-        if tuple(self._shapes[name]) != (length,):
-            raise ModelError(f"tensor '{name}' has shape {list(self._shapes[name])} where the file's hyperparameters call for [{length}]; convert it again")
-        values = tuple(float(value) for value in self._read(name).reshape(-1))
-        if not all(1e-6 <= value <= 1e31 for value in values):   # 1e30 stands for pairs that do not turn
-            raise ModelError(f"tensor '{name}' holds a value that is not a positive number; download or convert the file again")
-        self._consumed.add(name)
-        return values
-
-    def scalar(self, name: str, default: float) -> float:
-        """The value of a tensor of one number, which becomes part of the spec; default where the file lacks it."""
-        if name not in self._shapes:
-            return default
-        if tuple(self._shapes[name]) != (1,):
-            raise ModelError(f"tensor '{name}' has shape {list(self._shapes[name])} where one number is needed; convert it again")
-        value = float(self._read(name).reshape(-1)[0])
-        if not 1e-30 <= abs(value) <= 1e30:
-            raise ModelError(f"tensor '{name}' holds a value that is not a number or 0; download or convert the file again")
-        self._consumed.add(name)
-        return value
-
     def spec(self, layers: Iterable[Layer], head: Head, embedding: Embedding | None = None) -> Spec:
         """The spec of these components; Unsupported when the file sets a decisive key that none of them asked for."""
         for key in sorted(_DECISIVE.keys() - self._asked):
             value = self.get(key)
             # A window as long as the context hides nothing.
-            if not _among(value, (None, *_DECISIVE[key])) and not (key == "attention.sliding_window" and self.window() is None):
-                raise Unsupported(f"'{self.architecture}.{key}' is {_shown(value)}, which edgerun does not compute for this architecture; see docs/adding.md")
+            if not among(value, (None, *_DECISIVE[key])) and not (key == "attention.sliding_window" and self.window() is None):
+                raise Unsupported(f"'{self.architecture}.{key}' is {shown(value)}, which edgerun does not compute for this architecture; see docs/adding.md")
         every = embedding or TokenEmbedding()
         return Spec(self.architecture, self.n_vocab, self.n_embd, self.context, every, tuple(layers), head, self.pooling(), frozenset(self._consumed))
 
@@ -339,8 +224,8 @@ class Hyperparameters:
         """llama.cpp's rules: no type means linear, factor 0 means none, rope.scale_linear is the older key."""
         kind = self.get("rope.scaling.type")
         factor = self.number("rope.scaling.factor", self.number("rope.scale_linear", 0.0))
-        if not _among(kind, (None, "none", "linear", "yarn", "longrope")):
-            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {_shown(kind)}; edgerun computes none, linear, yarn and longrope")
+        if not among(kind, (None, "none", "linear", "yarn", "longrope")):
+            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {shown(kind)}; edgerun computes none, linear, yarn and longrope")
         if kind == "longrope" or "rope_factors_long.weight" in self._shapes:
             return self._long(kind, factor, width)
         if kind == "none" or factor in (0, 1):
@@ -355,40 +240,13 @@ class Hyperparameters:
 
     def _long(self, kind: str | None, factor: float, width: int) -> LongScaling:
         """The scaling in rope_factors_short and _long: some files say so by these tensors alone."""
-        if not _among(kind, (None, "none", "longrope")) or factor not in (0, 1):
-            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {_shown(kind)} in a file with rope_factors_long.weight; edgerun does not scale a rope twice")
+        if not among(kind, (None, "none", "longrope")) or factor not in (0, 1):
+            raise Unsupported(f"'{self.architecture}.rope.scaling.type' is {shown(kind)} in a file with rope_factors_long.weight; edgerun does not scale a rope twice")
         return LongScaling(self.vector("rope_factors_short.weight", width // 2), self.vector("rope_factors_long.weight", width // 2), self._trained())
 
     def _trained(self) -> int:
         """The context before the rope was stretched."""
         return self.count("rope.scaling.original_context_length", self.context, most=MAX_CONTEXT)
-
-    def _flags(self, key: str, value: Any) -> tuple[bool, ...]:
-        """The items of an array as true or false for each layer."""
-        values = list(value) if _is_array(value) else []
-        if len(values) != self.n_layer or not all(_among(v, (False, True)) for v in values):
-            raise self.wrong(key, value, f"true or false is needed for each of {self.n_layer} layers")
-        return tuple(map(bool, values))
-
-    def _same_in_all(self, key: str, default: int) -> int:
-        """A whole number that the file may also state layer by layer, where it is the same in all."""
-        value = self.get(key)
-        if not _is_array(value):
-            return self.count(key, default)
-        values = set(self.by_layer(key, 0, MAX_COUNT))
-        if len(values) > 1:
-            raise Unsupported(f"'{self.architecture}.{key}' differs from layer to layer, which edgerun does not compute for this architecture; see docs/adding.md")
-        same = values.pop()
-        if not same or same % 1:
-            raise self.wrong(key, same, f"a whole number from 1 to {MAX_COUNT} is needed")
-        return int(same)
-
-    def _layers(self) -> int:
-        n = self.count("block_count", most=MAX_LAYERS)
-        # Every layer has tensors, so a hostile count cannot make more work than the file has tensors.
-        if n > len(self._shapes) or not any(name.startswith(f"blk.{n - 1}.") for name in self._shapes):
-            raise self.wrong("block_count", n, "the file has tensors of fewer layers")
-        return n
 
     def _vocabulary(self) -> int:
         shape = self._shapes.get("token_embd.weight")
@@ -397,30 +255,3 @@ class Hyperparameters:
         if len(shape) != 2 or shape[1] != self.n_embd or shape[0] < 1:
             raise ModelError(f"tensor 'token_embd.weight' has shape {list(shape)} where embedding_length calls for [n, {self.n_embd}]; convert the file again")
         return shape[0]
-
-
-def _among(value: Any, values: tuple[Any, ...]) -> bool:
-    """Whether a value of any type, arrays included, is one of a few scalars."""
-    return (value is None or isinstance(value, str | int | float)) and value in values
-
-
-def _is_array(value: Any) -> TypeGuard[Sequence[Any]]:
-    """Whether a value is an array of the file's."""
-    return isinstance(value, Sized) and isinstance(value, Iterable) and not isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_there(value: Any) -> str:
-    """What is to be said of a value that is not right."""
-    return "is missing" if value is None else f"is {_shown(value)}"
-
-
-def _shown(value: Any) -> str:
-    """An untrusted value for a message: no control characters, at most 80 characters."""
-    if not isinstance(value, str | int | float):
-        return f"a {type(value).__name__}"
-    return ascii(value)[:80]
