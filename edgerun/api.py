@@ -51,6 +51,7 @@ def load(
     chat_template: str | None = None,
     chunk: int | None = None,
     lora: Sequence[Ref | tuple[Ref, float]] | Ref = (),
+    repack: bool = True,
     progress: Progress | None = None,
 ) -> LLM:
     """Load a model: a path, a catalogue name, `hf:user/repo[:quant]` or a URL, which is downloaded once.
@@ -65,6 +66,8 @@ def load(
     to differ. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
     file, or of a built-in one. chunk: prompt rows per step, for measurements; changes no result.
     lora: adapters that change the model: GGUF files, or (file, scale) where B A is to count more or less than it was trained to.
+    repack: False to compute from the mapped file, on the CPU: no copy of the weights in memory, a quick start, fewer tokens per second; a file
+    that is cut short meanwhile ends the process. A line in `warnings` says which weights were repacked all the same.
     progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces), device (a GPU is tested).
 
     UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be
@@ -76,7 +79,7 @@ def load(
     ('llama', 512)
     """
     begun = perf_counter()
-    options = Options(backend, numerics, kv, tokenizer, device)
+    options = Options(backend, numerics, kv, tokenizer, device, repack)
     use = machine.threads(threads)
     if chunk is not None and chunk < 1:
         raise UsageError(f"chunk must be at least 1, not {chunk}")

@@ -29,7 +29,8 @@ class Options:
     """How to compute: see `edgerun.load`. UsageError for a value that is not known.
 
     kv: a kind of numbers for keys and values, as "f16", or one for the keys and one for the values, as "q8_0:q4_0".
-    device: auto, cpu, gpu or a part of the name of one; another backend than auto computes where it does.
+    device: auto, cpu, gpu or a part of the name of one; another backend than auto computes where it does. repack: False to leave weights
+    in the mapping of the file, which only the CPU can.
     """
 
     backend: str = "auto"
@@ -37,6 +38,7 @@ class Options:
     kv: str = "f16"
     tokenizer: str = "default"
     device: str = "auto"
+    repack: bool = True
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -46,6 +48,8 @@ class Options:
             raise UsageError("a device needs a name; use auto, cpu, gpu or a part of its name")
         if self.backend != "auto" and self.device not in ("auto", "cpu"):
             raise UsageError(f"backend {self.backend} computes on the CPU; leave it out, or the device {self.device[:40]!a}")
+        if not self.repack and (self.backend == "reference" or self.numerics == "exact" or self.device not in ("auto", "cpu")):
+            raise UsageError("only the CPU in fast numerics computes from weights that are not repacked; leave repack=False (--no-repack) out, or what asks for other")
         kinds = self.kv.split(":")
         if len(kinds) > 2 or not set(kinds) <= set(KV_KINDS):
             raise UsageError(f"kv {self.kv[:40]!a} is not known; use one of {', '.join(KV_KINDS)}, or two as keys:values")
@@ -111,14 +115,14 @@ class Blueprint:
     def plan(self, pages: int) -> MemoryPlan:
         """What the model needs with that many pages of key/value memory."""
         o = self.options
-        return self._backend.plan(self.program, self.tensors, pages=pages, max_rows=self._rows(pages), numerics=o.numerics, kv=o.kv)
+        return self._backend.plan(self.program, self.tensors, pages=pages, max_rows=self._rows(pages), numerics=o.numerics, kv=o.kv, **self._left)
 
     def compile(self, pages: int, threads: int, progress: Any = None, **more: Any) -> Executor:
         """Load the model and make it ready to run. more: what only its backend takes."""
         o = self.options
         rows = self._rows(pages)
         compiled: Executor = self._backend.compile(
-            self.program, self.tensors, pages=pages, max_rows=rows, threads=threads, numerics=o.numerics, kv=o.kv, progress=progress, **more
+            self.program, self.tensors, pages=pages, max_rows=rows, threads=threads, numerics=o.numerics, kv=o.kv, progress=progress, **self._left, **more
         )
         return compiled
 
@@ -129,6 +133,23 @@ class Blueprint:
         o = self.options
         compiled: int = self._backend.warm(self.program, self.tensors, max_rows=self.max_rows, numerics=o.numerics, kv=o.kv, progress=progress)
         return compiled
+
+    @property
+    def _left(self) -> dict[str, bool]:
+        """What only the CPU takes."""
+        return {} if self.options.repack else {"repack": False}
+
+    def repacked_all_the_same(self) -> str | None:
+        """A line for the user where weights are to be left in the mapping and some cannot be."""
+        if self.options.repack:
+            return None
+        from edgerun.formats import by_id
+
+        tensors = self._backend.copied(self.program, self.tensors)
+        names = sorted({by_id(t.type).name for t in tensors})
+        if not tensors:
+            return None
+        return f"{len(tensors)} matrices of {sum(t.nbytes for t in tensors) / 1e6:.0f} MB ({', '.join(names)}) cannot be used from the file's mapping and were repacked"
 
     def _rows(self, pages: int) -> int:
         return self.max_rows if self.program.causal else max(self.max_rows, pages * PAGE)

@@ -33,7 +33,7 @@ CPU_READS = "CPU reads"   # the figure beside those of the device
 class Place:
     """A model made ready to run. device: the GPU it is on, if it is on one, and copies: bytes per second that this one copies.
 
-    note: why it is not on the GPU, for the user, where there is one and nothing was asked for.
+    note: why it is not on the GPU, for the user, where there is one and nothing was asked for; or which weights were repacked all the same.
     """
 
     blueprint: Blueprint
@@ -47,7 +47,7 @@ class Place:
     def of(cls, blueprint: Blueprint, context: int | None, threads: int, progress: Progress) -> Place:
         """Choose, and compile. context: the user's, or None. DeviceError where the GPU was asked for and cannot be used; else as in `load`."""
         asked = blueprint.options.device
-        if blueprint.options.backend != "auto" or asked == "cpu":
+        if blueprint.options.backend != "auto" or asked == "cpu" or not blueprint.options.repack:
             return _on_cpu(blueprint, context, threads, progress, None)
         try:
             adapter = _adapter(asked)
@@ -69,7 +69,7 @@ class Place:
 def _on_cpu(blueprint: Blueprint, context: int | None, threads: int, progress: Progress, note: str | None) -> Place:
     spec = blueprint.spec
     found = fit(blueprint.plan, context, spec.context, machine.memory(), spec.longest)
-    return Place(blueprint, found, blueprint.compile(pages_for(found.context), threads, progress), note)
+    return Place(blueprint, found, blueprint.compile(pages_for(found.context), threads, progress), note or blueprint.repacked_all_the_same())
 
 
 def _adapter(asked: str) -> Adapter | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -90,6 +90,20 @@ class Tensor(Protocol):
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Bytes of rows start:stop as uint8 [rows, bytes per row] (all dimensions but the last make rows)."""
+        ...
+
+
+@runtime_checkable
+class Mappable(Tensor, Protocol):
+    """One that may be read where the file lies, without a copy."""
+
+    @property
+    def is_mappable(self) -> bool:
+        """Whether its rows lie together in one file."""
+        ...
+
+    def mapped(self) -> np.ndarray:
+        """All rows as uint8 [rows, bytes per row], which nobody may write to."""
         ...
 
 

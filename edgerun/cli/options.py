@@ -40,6 +40,7 @@ CacheTypeK = Annotated[
 ]
 CacheTypeV = Annotated[str | None, _option("-ctv", "--cache-type-v", metavar="T", help="Type of the values in memory; default: the same as of the keys.")]
 
+NoRepack = Annotated[bool, _option("--no-repack", help="Compute from the mapped file: no copy of the weights, a quicker start, fewer tokens per second. CPU only.")]
 Lora = Annotated[
     list[str] | None,
     _option("--lora", metavar="FILE[:SCALE]", help="Change the model by this adapter, a GGUF file that edgerun convert made; may be repeated. SCALE: times what it was trained to."),

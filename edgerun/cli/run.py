@@ -27,7 +27,7 @@ Raw = Annotated[bool, typer.Option("--raw", envvar="EDGERUN_RAW", show_default=F
 def command(
     words: Words = None, prompt: Prompt = None, file: File = None,
     model: o.Model = None, max_tokens: o.MaxTokens = None, ctx_size: o.CtxSize = None, threads: o.Threads = None, device: o.Device = "auto",
-    cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None,
+    cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None, no_repack: o.NoRepack = False,
     temp: o.Temp = None, top_k: o.TopK = None, top_p: o.TopP = None, min_p: o.MinP = None, seed: o.Seed = None,
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
@@ -50,7 +50,7 @@ def command(
         presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
     )  # fmt: skip
     name = model or default_model()
-    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template}
+    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template, "repack": not no_repack}
     with loaded(name, ctx_size, threads, quiet, device=device, **options) as llm, ExitStack() as shown:
         warnings = Warnings(llm, quiet)
         advance = shown.enter_context(status("reading the prompt:", wanted=not quiet))

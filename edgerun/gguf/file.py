@@ -1,20 +1,24 @@
 """A regular file that others may change while we read it. Knows nothing of what is in it.
 
 Everything is read with pread into memory of our own: a file that is cut short under us gives an error, where a mapping
-would give SIGBUS.
+would give SIGBUS. So `mapped` is for those who asked for it.
 """
 
 from __future__ import annotations
 
 import functools
+import mmap
 import operator
 import os
 import stat
 import threading
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from edgerun.errors import GGUFError, ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _KINDS = {
     stat.S_IFDIR: "is a folder; name the .gguf file in it",
@@ -44,6 +48,7 @@ class File:
         self.name = shown(str(path), 1000)
         self.fd = -1
         self._seeking = threading.Lock()
+        self._mapping: np.ndarray | None = None
         try:
             self._require_regular(os.stat(path).st_mode)   # before opening: to open a device can have effects
             self.fd = os.open(path, os.O_RDONLY | _FLAGS)
@@ -83,6 +88,22 @@ class File:
                 self._cut(offset + done)
             done += got
 
+    def mapped(self) -> np.ndarray:
+        """The whole file, as it was at opening, as uint8 to be read only; it stays mapped as long as an array of it is there.
+
+        GGUFError when the file has become shorter, ModelError where it cannot be mapped.
+        """
+        import numpy as np
+
+        if self._mapping is None:
+            try:
+                self._mapping = np.frombuffer(mmap.mmap(self.fd, self.size, access=mmap.ACCESS_READ), np.uint8)
+            except ValueError:
+                self._cut(os.fstat(self.fd).st_size)
+            except OSError as error:
+                raise ModelError(f"{self.name}: cannot be mapped: {error.strerror or error}; let it be repacked") from None
+        return self._mapping
+
     def _read_some(self, buffer: memoryview, offset: int) -> int:
         """Read at `offset`; how many bytes came, 0 at the end of the file."""
         if hasattr(os, "preadv"):
@@ -98,6 +119,7 @@ class File:
 
     def close(self) -> None:
         """Give the descriptor back. Calling it twice is harmless."""
+        self._mapping = None
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

@@ -27,6 +27,11 @@ class Stack(Tensor):
         first = parts[0]
         return cls(name, (len(parts), *first.shape), first.type, len(parts) * first.nbytes, first.offset, first.file, parts=parts)
 
+    @property
+    def is_mappable(self) -> bool:
+        """Its matrices may lie anywhere."""
+        return False
+
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start:stop of all matrices, as `Tensor.read` gives them."""
         import numpy as np

@@ -34,6 +34,18 @@ class Tensor:
         """Rows of `shape[-1]` weights: all dimensions but the last."""
         return math.prod(self.shape[:-1])
 
+    @property
+    def is_mappable(self) -> bool:
+        """Whether `mapped` works: the rows lie together in the file."""
+        return True
+
+    def mapped(self) -> np.ndarray:
+        """All rows as uint8 [rows, bytes per row] in the mapping of the file, to be read only: no copy, and as long-lived as the array.
+
+        A file that is cut short while it is mapped ends the process. ModelError where it cannot be mapped.
+        """
+        return self.file.mapped()[self.offset : self.offset + self.nbytes].reshape(self.rows, -1)
+
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start:stop as uint8 [rows, bytes per row], a copy of their own. Thread-safe.
 

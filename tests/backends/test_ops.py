@@ -16,6 +16,7 @@ from suite import (
     PAGES,
     USED,
     Case,
+    MappedTensor,
     View,
     batches,
     case_of,
@@ -39,6 +40,8 @@ from edgerun.formats import all_formats, by_id
 from edgerun.graph import ops
 
 CODED = sorted(f.name for f in all_formats().values() if f.packing.kind == "code")
+FLOATS = ["F32", "F16", "BF16"]
+COMPUTED = {"IQ1_M", "IQ1_S", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_S", "IQ3_XXS", "MXFP4", "NVFP4", "TQ1_0"}   # repacking is more than moving bits
 STACKS = ["MXFP4", "Q4_0", "Q4_K", "Q6_K", "Q8_0"]   # one for each way to scale: the rest is that of products
 PRODUCTS = [*linears(CODED), mixed_linear(), *wide_linears(), *head_linears(STACKS)]
 EXACT = {"numerics": "exact", "kv": "f32"}
@@ -173,6 +176,20 @@ def test_integer_product(case: Case, start: Callable[..., Executor], forced: Isa
     assert nmse(fast, rounded_truth_of(case.name, forced)) < 1e-11
     for executor, chunk, turn in ((two, 101, 0), (one, 7, 1), (two, 37, 1), (two, 1, 1)):
         assert np.array_equal(run(executor, 101, chunk, turn), fast), chunk
+
+
+@pytest.mark.parametrize("case", [*PRODUCTS, *linears(FLOATS), *experts([*STACKS, "F16"])], ids=lambda c: c.name)
+def test_left_in_the_mapping(case: Case, start: Callable[..., Executor]) -> None:
+    """The same bits from the file's own bytes, of which nothing beyond the last is touched, however rows are cut."""
+    mapped = replace(case, tensors={name: MappedTensor(t.name, t.shape, t.type, t.data) for name, t in case.tensors.items()})
+    copied = {t.name for t in cpu.copied(mapped.program(), mapped.all_tensors())}
+    matrices = {name for op in case.ops if isinstance(op, ops.Linear | ops.HeadLinear | ops.Experts) for name in op.weights}
+    assert copied == {name for name in matrices if by_id(case.tensors[name].type).name in COMPUTED}
+    packed, one, two = start(case), start(mapped, repack=False), start(mapped, threads=2, repack=False)
+    assert not any(mapped.tensors[name].reads for name in matrices - copied)
+    want = run(packed, 101, 101)
+    for executor, chunk, turn in ((one, 101, 0), (two, 101, 0), (one, 7, 1), (two, 1, 1)):
+        assert np.array_equal(run(executor, 101, chunk, turn), want, equal_nan=True), chunk
 
 
 @pytest.mark.parametrize("case", experts(STACKS), ids=lambda c: c.name)

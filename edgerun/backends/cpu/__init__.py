@@ -1,6 +1,7 @@
 """The CPU backend: Numba kernels over LLVM vectors, stored as machine code.
 
-`compile` makes an executor, `plan` says what memory it takes, `warm` compiles its kernels ahead.
+`compile` makes an executor, `plan` says what memory it takes, `copied` which matrices cannot stay in the file's mapping,
+`warm` compiles its kernels ahead.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgerun.backends.cpu.ahead import warm
-from edgerun.backends.cpu.executor import CpuExecutor, plan
+from edgerun.backends.cpu.executor import CpuExecutor, copied, plan
 from edgerun.backends.executor import SLOTS, Tensor
 from edgerun.graph.program import Program
 
-__all__ = ["compile", "plan", "warm"]
+__all__ = ["compile", "copied", "plan", "warm"]
 
 
 def compile(
@@ -25,11 +26,13 @@ def compile(
     threads: int = 1,
     numerics: str = "fast",
     kv: str = "f16",
+    repack: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CpuExecutor:
     """Load the weights and make the program runnable.
 
     pages: pages of key/value memory; slots: of recurrent state; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
-    a kind of `kernels/kinds.py` or two, keys:values; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
+    a kind of `kernels/kinds.py` or two, keys:values; repack: False to leave matrices in the file's mapping, as far as `copied` does not name
+    them; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
     """
-    return CpuExecutor(program, tensors, pages=pages, slots=slots, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, progress=progress)
+    return CpuExecutor(program, tensors, pages=pages, slots=slots, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, repack=repack, progress=progress)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from edgerun import machine
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import frame as F
@@ -17,8 +18,9 @@ from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes, reads
 from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
+from edgerun.backends.cpu.raw import servable
 from edgerun.backends.cpu.store import KernelStore
-from edgerun.backends.cpu.weights import Weights, columns_bytes, matrix_bytes, packing_of, vector_bytes
+from edgerun.backends.cpu.weights import Weights, columns_bytes, matrices_bytes, packing_of, vector_bytes
 from edgerun.backends.executor import PAGE, SLOTS, Batch, MemoryPlan, Tensor, most_outputs
 from edgerun.errors import Unsupported
 from edgerun.formats import by_id
@@ -60,10 +62,12 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
 
 
 def plan(
-    program: Program, tensors: Mapping[str, Tensor], *, pages: int, slots: int = SLOTS, max_rows: int = 512, numerics: str = "fast", kv: str = "f16"
-) -> MemoryPlan:
+    program: Program, tensors: Mapping[str, Tensor], *, pages: int, slots: int = SLOTS, max_rows: int = 512, numerics: str = "fast", kv: str = "f16",
+    repack: bool = True,
+) -> MemoryPlan:  # fmt: skip
     """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used.
 
+    What stays in the file's mapping is not among them: the system keeps it in memory as long as nobody else needs that.
     Unsupported where an attention head is wider than the kernels compute, or a layer has more experts.
     """
     exact = numerics == "exact"
@@ -74,11 +78,16 @@ def plan(
     if most > MOST_EXPERTS:
         raise Unsupported(f"the model has {most} experts in a layer; the CPU backend computes up to {MOST_EXPERTS}: use the reference backend")
     return MemoryPlan(
-        weights=sum(matrix_bytes(t, exact) for t in _matrices(program, tensors)) + _vector_bytes(program, tensors),
+        weights=matrices_bytes(_matrices(program, tensors), exact, repack, machine.threads().count) + _vector_bytes(program, tensors),
         kv=pages * page_bytes(program, kv),
         scratch=_scratch_bytes(program, tensors, max_rows, exact) + aligned(max_rows * slot_bytes(program, kv)),
         state=slots * slot_state_bytes(program),
     )
+
+
+def copied(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """The matrices that are repacked even if they are to be left in the file's mapping."""
+    return [t for t in _matrices(program, tensors) if not servable(t)]
 
 
 def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> set[str]:
@@ -113,15 +122,16 @@ class CpuExecutor:
         threads: int,
         exact: bool,
         kv: str,
+        repack: bool = True,
         progress: Progress | None,
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
         self.slots, self.horizons = slots if program.states else 0, program.horizons
-        needs = plan(program, tensors, pages=pages, slots=slots, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv)
+        needs = plan(program, tensors, pages=pages, slots=slots, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv, repack=repack)
         self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
-        self._weights = Weights(_matrices(program, tensors), exact)
+        self._weights = Weights(_matrices(program, tensors), exact, repack=repack, threads=threads)
         self._phases = Phases(
             program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory", huge=True),
             Arena(needs.state, "recurrent state"), frame=self._frame.ctypes.data, kind=kv, pages=pages, slots=slots, max_rows=max_rows, threads=threads, isa=self.isa,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.moves import Moves, moves_of
 from edgerun.backends.cpu.native import Linked
+from edgerun.backends.cpu.raw import RECORD, Raw, edge_bytes, rooms_bytes, servable
 from edgerun.backends.executor import Tensor
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing, Parts, pack
@@ -26,7 +27,10 @@ EXACT = Packing(kind="f32")
 
 @dataclass(frozen=True)
 class Matrix:
-    """A packed matrix, or `count` of them one behind the other: its kernel's name, its packing, where it lies."""
+    """A packed matrix, or `count` of them one behind the other: its kernel's name, its packing, where it lies.
+
+    raw: where the records lie of matrices that are in the file's mapping (`raw.py`), 0 for others.
+    """
 
     kernel: str
     packing: Packing
@@ -34,6 +38,11 @@ class Matrix:
     cols: int
     address: int
     count: int = 1
+    raw: int = 0
+
+    def part(self, i: int) -> Matrix:
+        """Number i of them."""
+        return replace(self, address=self.address + i * self.nbytes, count=1, raw=self.raw and self.raw + i * RECORD)
 
     @property
     def nbytes(self) -> int:
@@ -79,6 +88,14 @@ def matrix_bytes(tensor: Tensor, exact: bool) -> int:
     return aligned(count * packing_of(tensor, exact).nbytes(rows, cols))
 
 
+def matrices_bytes(tensors: Sequence[Tensor], exact: bool, repack: bool, threads: int) -> int:
+    """Bytes that all matrices take, those of `Weights` with these options."""
+    left = [] if repack or exact else [t for t in tensors if servable(t)]
+    there = {t.name for t in left}
+    copied = sum(matrix_bytes(t, exact) for t in tensors if t.name not in there)
+    return copied + sum(edge_bytes(t) for t in left) + (rooms_bytes(left, threads) if left else 0)
+
+
 def vector_bytes(tensor: Tensor) -> int:
     """Bytes of a vector as float32, padded so that 16 numbers can be read from any of its own."""
     return -(-(math.prod(tensor.shape) + 15) // 16) * 64
@@ -93,15 +110,19 @@ def columns_bytes(tensor: Tensor) -> int:
 class Weights:
     """All matrices of a model in one arena, filled by `load`, and its vectors. kernels: those that `load` wants.
 
-    read: False where only addresses are wanted: vectors stay empty.
+    read: False where only addresses are wanted: vectors stay empty. repack: False to leave matrices where the file is mapped, as far
+    as they can be; threads: those that will multiply with them.
     """
 
     kernels = frozenset({"repack"})
 
-    def __init__(self, matrices: Iterable[Tensor], exact: bool, read: bool = True) -> None:
+    def __init__(self, matrices: Iterable[Tensor], exact: bool, read: bool = True, repack: bool = True, threads: int = 1) -> None:
         self._read = read
         tensors = list(matrices)
-        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors), "the weights", huge=True)
+        left = [t for t in tensors if servable(t)] if read and not repack and not exact else []
+        self._raw = Raw(left, threads) if left else None
+        names = {t.name for t in left}
+        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors if t.name not in names), "the weights", huge=True)
         self.matrices: dict[str, Matrix] = {}
         self._vectors: dict[str, np.ndarray] = {}
         self._exact = exact
@@ -109,6 +130,9 @@ class Weights:
         self._rooms: dict[str, np.ndarray] = {}
         for tensor in tensors:
             (count, rows, cols), packing = shape_of(tensor), packing_of(tensor, exact)
+            if self._raw and tensor.name in names:
+                self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, 0, count, self._raw.record(tensor.name))
+                continue
             room = self._arena.take(count * packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
             self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data, count)
             self._jobs += _jobs(tensor, room)
@@ -121,6 +145,8 @@ class Weights:
     def load(self, linked: Linked | None = None, threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
         """Read and repack the matrices that have not been, or are to be replaced. linked: machine code, without which it is done in NumPy, with the same result."""
         native = linked.function("repack", 2) if linked else None
+        if self._raw and linked:
+            self._raw.link(linked.addresses["repack"])
         jobs, self._jobs = self._jobs, []
         for type_id in {job.tensor.type for job in jobs} if native and not self._exact else ():
             moves_of(type_id)   # once, before several threads want it

@@ -11,3 +11,8 @@ MOST_WINDOWS = 32   # of a block in `repack.py`, which stages them on the stack
 MOST_EXPERTS = 1024   # of a layer: `grouping.py` and `route.py` keep a few numbers for each on the stack
 ENTRY = 16            # bytes of an entry of the table in `grouping.py`
 GATHERED = 4          # slots that a chunk of `gather.py` copies
+
+# Words of what `panel.py` has of a matrix that lies as in the file, and of its rooms.
+READY, SOURCE, STRIDE, BLOCKS, WHOLE, EDGE, TABLE, ROOMS = range(8)
+RECORD = 64   # bytes of it
+ROOM_COUNT, ROOM_BYTES, REPACK = range(3)

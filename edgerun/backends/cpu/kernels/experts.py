@@ -12,15 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import activations as A
+from edgerun.backends.cpu.kernels import panel, product_float
 from edgerun.backends.cpu.kernels import product as P
-from edgerun.backends.cpu.kernels import product_float
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.cpu.kernels.control import ENTRY
+from edgerun.backends.cpu.kernels.control import ENTRY, RECORD
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
 
 # Further words: bytes from slot to slot of a row, of a matrix and of a bias of the stack, the table, its slots.
-SLOT, MATRIX, BIAS_BYTES, TABLE, PAIRS, WORDS = range(P.TOKENS + 1, P.TOKENS + 7)
+SLOT, MATRIX, BIAS_BYTES, TABLE, PAIRS, WORDS = range(P.RAW + 1, P.RAW + 7)
 
 
 def scatterer(tile: TileOps) -> Any:
@@ -80,8 +80,14 @@ def build(kind: str) -> Callable[[int, int], None]:
         w, most = S.word(args, P.W) + expert * S.word(args, MATRIX), near(blocks * COLS * BYTES, ROOM)
         per = (row_blocks + parts - 1) // parts
         begin = (chunk - number * parts) * per
+        record = S.word(args, P.RAW)
+        if record:
+            record += RECORD * expert
+        room = panel.enter(record)
         for start in range(0, tokens, most):
             for block in range(begin, min(begin + per, row_blocks)):
-                run(own, w + block * blocks * SIZE, blocks, 16 * block, start, min(start + most, tokens))
+                p = panel.repacked(record, room, block) if room else w + block * blocks * SIZE
+                run(own, p, blocks, 16 * block, start, min(start + most, tokens))
+        panel.leave(room)
 
     return experts

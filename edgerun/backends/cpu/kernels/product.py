@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import amx, codes, prefetch, superblock, superblock_tiles
+from edgerun.backends.cpu.kernels import amx, codes, panel, prefetch, superblock, superblock_tiles
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
 
 # The argument block, in 8-byte words.
-W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS = range(14)
+W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS, RAW = range(15)
 NEAR_BYTES = 800 << 10   # codes of activations that stay in a core's own cache, next to their scales and the weights
 
 
@@ -175,8 +175,12 @@ def build(name: str) -> Callable[[int, int], None]:
         spans = (tokens + most - 1) // most
         span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
         per = (row_blocks + chunks - 1) // chunks
+        record = S.word(args, RAW)
+        room = panel.enter(record)
         for first in range(0, tokens, span):
             for block in range(chunk * per, min(chunk * per + per, row_blocks)):
-                run(args, w + block * blocks * SIZE, blocks, 16 * block, first, min(first + span, tokens))
+                p = panel.repacked(record, room, block) if room else w + block * blocks * SIZE
+                run(args, p, blocks, 16 * block, first, min(first + span, tokens))
+        panel.leave(room)
 
     return product

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgerun.backends.cpu.kernels import prefetch
+from edgerun.backends.cpu.kernels import panel, prefetch
 from edgerun.backends.cpu.kernels import product as P
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
@@ -70,7 +70,11 @@ def build(kind: str) -> Callable[[int, int], None]:
         w, cols, tokens = S.word(args, P.W), S.word(args, P.BLOCKS), S.peek(S.word(args, P.TOKENS))
         blocks, chunks = S.word(args, P.ROW_BLOCKS), S.word(args, P.CHUNKS)
         per = (blocks + chunks - 1) // chunks
+        record = S.word(args, P.RAW)
+        room = panel.enter(record)
         for block in range(chunk * per, min(chunk * per + per, blocks)):
-            run(args, w + block * cols * SIZE, cols, 16 * block, 0, tokens)
+            p = panel.repacked(record, room, block) if room else w + block * cols * SIZE
+            run(args, p, cols, 16 * block, 0, tokens)
+        panel.leave(room)
 
     return product_float

@@ -78,7 +78,7 @@ def _product(
         blocks, x = matrix.cols // packing.cols, Quantized(*inputs[reads(packing, p.isa)]).inputs(packing)
     else:
         blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
-    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(),
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(), matrix.raw,
                    4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, *groups)   # fmt: skip
 
 

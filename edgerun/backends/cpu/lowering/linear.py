@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgerun.backends.cpu.phase import Phase, Quantized
@@ -48,7 +47,7 @@ def head_linear(p: Phases, op: ops.HeadLinear) -> None:
     p.flush()
     chunks, links = parts(stack, p.threads, stack.count), []
     for i, (x, out) in enumerate(zip(op.x.views, op.out.views, strict=True)):
-        matrix = replace(stack, address=stack.address + i * stack.nbytes, count=1)
+        matrix = stack.part(i)
         links.append((i * chunks, chunks, matrix.kernel, _product(p, x, quantized[i], matrix, None, out, None, chunks)))
     kernel, args = p.fan(links)
     p.phase(Phase(kernel, args, fixed=len(links) * chunks, on_outputs=p.on_outputs))
@@ -64,4 +63,4 @@ def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix
     else:
         blocks, inputs = matrix.cols, (*p.at(x), 0)
     end = p.at(residual) if residual else (0, 0)
-    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows())
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows(), matrix.raw)
