@@ -51,7 +51,7 @@ def load(
     chat_template: str | None = None,
     chunk: int | None = None,
     lora: Sequence[Ref | tuple[Ref, float]] | Ref = (),
-    repack: bool = True,
+    repack: str = "now",
     progress: Progress | None = None,
 ) -> LLM:
     """Load a model: a path, a catalogue name, `hf:user/repo[:quant]` or a URL, which is downloaded once.
@@ -66,8 +66,9 @@ def load(
     to differ. chat_template: another than the file's own: a file with its Jinja source, the name of a further one in the model
     file, or of a built-in one. chunk: prompt rows per step, for measurements; changes no result.
     lora: adapters that change the model: GGUF files, or (file, scale) where B A is to count more or less than it was trained to.
-    repack: False to compute from the mapped file, on the CPU: no copy of the weights in memory, a quick start, fewer tokens per second; a file
-    that is cut short meanwhile ends the process. A line in `warnings` says which weights were repacked all the same.
+    repack: when weights are laid out for the CPU's kernels: now; later, in the first two steps, for an early first token, for which the file
+    must stay as it is that long; or never: computing from the mapped file, without a copy of it in memory, at fewer tokens per second; a
+    file that is cut short meanwhile ends the process, and a line in `warnings` says which weights were repacked all the same.
     progress(what, done, of): called meanwhile, with what = download (in bytes), weights or kernels (in pieces), device (a GPU is tested).
 
     UsageError for options that make no sense, SourceError when a download fails, ModelError when the file cannot be

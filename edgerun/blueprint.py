@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 512   # rows of one step of a decoder; an encoder's hold as long a text as its context
 _BACKENDS = {"auto": "cpu", "cpu": "cpu", "reference": "reference"}
-_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact"), "tokenizer": ("default", "strict")}
+_CHOICES = {"backend": tuple(_BACKENDS), "numerics": ("fast", "exact"), "tokenizer": ("default", "strict"), "repack": ("now", "later", "never")}
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Options:
     """How to compute: see `edgerun.load`. UsageError for a value that is not known.
 
     kv: a kind of numbers for keys and values, as "f16", or one for the keys and one for the values, as "q8_0:q4_0".
-    device: auto, cpu, gpu or a part of the name of one; another backend than auto computes where it does. repack: False to leave weights
-    in the mapping of the file, which only the CPU can.
+    device: auto, cpu, gpu or a part of the name of one; another backend than auto computes where it does. repack: now;
+    later, in the first two steps; never, which leaves weights in the mapping of the file: the last only on the CPU.
     """
 
     backend: str = "auto"
@@ -38,7 +38,7 @@ class Options:
     kv: str = "f16"
     tokenizer: str = "default"
     device: str = "auto"
-    repack: bool = True
+    repack: str = "now"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -48,8 +48,8 @@ class Options:
             raise UsageError("a device needs a name; use auto, cpu, gpu or a part of its name")
         if self.backend != "auto" and self.device not in ("auto", "cpu"):
             raise UsageError(f"backend {self.backend} computes on the CPU; leave it out, or the device {self.device[:40]!a}")
-        if not self.repack and (self.backend == "reference" or self.numerics == "exact" or self.device not in ("auto", "cpu")):
-            raise UsageError("only the CPU in fast numerics computes from weights that are not repacked; leave repack=False (--no-repack) out, or what asks for other")
+        if self.repack == "never" and (self.backend == "reference" or self.numerics == "exact" or self.device not in ("auto", "cpu")):
+            raise UsageError("only the CPU in fast numerics computes from weights that are not repacked; leave --no-repack (repack=never) out")
         kinds = self.kv.split(":")
         if len(kinds) > 2 or not set(kinds) <= set(KV_KINDS):
             raise UsageError(f"kv {self.kv[:40]!a} is not known; use one of {', '.join(KV_KINDS)}, or two as keys:values")
@@ -135,13 +135,13 @@ class Blueprint:
         return compiled
 
     @property
-    def _left(self) -> dict[str, bool]:
+    def _left(self) -> dict[str, str]:
         """What only the CPU takes."""
-        return {} if self.options.repack else {"repack": False}
+        return {"repack": self.options.repack} if self.backend == "cpu" else {}
 
     def repacked_all_the_same(self) -> str | None:
         """A line for the user where weights are to be left in the mapping and some cannot be."""
-        if self.options.repack:
+        if self.options.repack != "never":
             return None
         from edgerun.formats import by_id
 

@@ -65,6 +65,13 @@ def yield_address() -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
+def pread_address() -> int:
+    """Address of POSIX's pread, 0 where there is none with 64 bits of offset."""
+    if SYSTEM == "win32" or ctypes.sizeof(ctypes.c_long) != 8:
+        return 0
+    return ctypes.cast(ctypes.CDLL(None).pread, ctypes.c_void_p).value or 0
+
+
 def count_fast(records: bytes) -> int | None:
     """Cores of the highest efficiency class among SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX records.
 

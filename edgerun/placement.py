@@ -47,7 +47,7 @@ class Place:
     def of(cls, blueprint: Blueprint, context: int | None, threads: int, progress: Progress) -> Place:
         """Choose, and compile. context: the user's, or None. DeviceError where the GPU was asked for and cannot be used; else as in `load`."""
         asked = blueprint.options.device
-        if blueprint.options.backend != "auto" or asked == "cpu" or not blueprint.options.repack:
+        if blueprint.options.backend != "auto" or asked == "cpu" or blueprint.options.repack == "never":
             return _on_cpu(blueprint, context, threads, progress, None)
         try:
             adapter = _adapter(asked)

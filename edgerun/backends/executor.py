@@ -94,12 +94,16 @@ class Tensor(Protocol):
 
 
 @runtime_checkable
-class Mappable(Tensor, Protocol):
-    """One that may be read where the file lies, without a copy."""
+class Placed(Tensor, Protocol):
+    """One whose rows may be read from its file by others, or used where that is mapped."""
 
     @property
-    def is_mappable(self) -> bool:
+    def is_placed(self) -> bool:
         """Whether its rows lie together in one file."""
+        ...
+
+    def place(self) -> tuple[int, int]:
+        """The file's descriptor, good as long as the file is open, and the byte that the first row begins with."""
         ...
 
     def mapped(self) -> np.ndarray:

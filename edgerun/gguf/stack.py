@@ -28,7 +28,7 @@ class Stack(Tensor):
         return cls(name, (len(parts), *first.shape), first.type, len(parts) * first.nbytes, first.offset, first.file, parts=parts)
 
     @property
-    def is_mappable(self) -> bool:
+    def is_placed(self) -> bool:
         """Its matrices may lie anywhere."""
         return False
 

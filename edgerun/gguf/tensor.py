@@ -35,9 +35,13 @@ class Tensor:
         return math.prod(self.shape[:-1])
 
     @property
-    def is_mappable(self) -> bool:
-        """Whether `mapped` works: the rows lie together in the file."""
+    def is_placed(self) -> bool:
+        """Whether the rows lie together in the file: then `place` says where, and `mapped` works."""
         return True
+
+    def place(self) -> tuple[int, int]:
+        """The descriptor of the file, and the byte of it that the first row begins with."""
+        return self.file.fd, self.offset
 
     def mapped(self) -> np.ndarray:
         """All rows as uint8 [rows, bytes per row] in the mapping of the file, to be read only: no copy, and as long-lived as the array.

@@ -40,12 +40,18 @@ class MemoryTensor:
 class MappedTensor(MemoryTensor):
     """One that is read where it lies: in a mapping that ends with its last byte, where the next one would end the process."""
 
-    is_mappable = True
+    is_placed = True
     reads = 0
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         self.reads += 1
         return super().read(start, stop)
+
+    def place(self) -> tuple[int, int]:
+        self.file = tempfile.TemporaryFile()   # noqa: SIM115
+        self.file.write(b"before it" + self.data.tobytes())
+        self.file.flush()
+        return self.file.fileno(), len(b"before it")
 
     def mapped(self) -> np.ndarray:
         with tempfile.TemporaryFile() as file:

@@ -185,7 +185,7 @@ def test_left_in_the_mapping(case: Case, start: Callable[..., Executor]) -> None
     copied = {t.name for t in cpu.copied(mapped.program(), mapped.all_tensors())}
     matrices = {name for op in case.ops if isinstance(op, ops.Linear | ops.HeadLinear | ops.Experts) for name in op.weights}
     assert copied == {name for name in matrices if by_id(case.tensors[name].type).name in COMPUTED}
-    packed, one, two = start(case), start(mapped, repack=False), start(mapped, threads=2, repack=False)
+    packed, one, two = start(case), start(mapped, repack="never"), start(mapped, threads=2, repack="never")
     assert not any(mapped.tensors[name].reads for name in matrices - copied)
     want = run(packed, 101, 101)
     for executor, chunk, turn in ((one, 101, 0), (two, 101, 0), (one, 7, 1), (two, 1, 1)):

@@ -26,13 +26,13 @@ def compile(
     threads: int = 1,
     numerics: str = "fast",
     kv: str = "f16",
-    repack: bool = True,
+    repack: str = "now",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CpuExecutor:
     """Load the weights and make the program runnable.
 
     pages: pages of key/value memory; slots: of recurrent state; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
-    a kind of `kernels/kinds.py` or two, keys:values; repack: False to leave matrices in the file's mapping, as far as `copied` does not name
-    them; progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
+    a kind of `kernels/kinds.py` or two, keys:values; repack: "now", "later" (in the first two steps, as far as possible) or
+    "never" (matrices stay in the file's mapping, but for those that `copied` names); progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
     """
     return CpuExecutor(program, tensors, pages=pages, slots=slots, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, repack=repack, progress=progress)

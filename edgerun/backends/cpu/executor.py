@@ -63,7 +63,7 @@ def _scratch_bytes(program: Program, tensors: Mapping[str, Tensor], max_rows: in
 
 def plan(
     program: Program, tensors: Mapping[str, Tensor], *, pages: int, slots: int = SLOTS, max_rows: int = 512, numerics: str = "fast", kv: str = "f16",
-    repack: bool = True,
+    repack: str = "now",
 ) -> MemoryPlan:  # fmt: skip
     """Bytes that `compile` will take: all of them reserved, scratch and key/value memory resident only as they are used.
 
@@ -122,7 +122,7 @@ class CpuExecutor:
         threads: int,
         exact: bool,
         kv: str,
-        repack: bool = True,
+        repack: str = "now",
         progress: Progress | None,
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
@@ -187,6 +187,7 @@ class CpuExecutor:
         self._turn(batch)
         self._temper(batch.positions)
         self._pool.step()
+        self._weights.after_step()
         rows = self._phases.hidden if hidden else self._phases.logits
         assert rows is not None, "hidden rows of a program that does not mark them"
         return rows[:m]

@@ -6,17 +6,19 @@ stay in L2, so the file's pages never add to the memory in use.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.cpu.kernels.control import RECORD
 from edgerun.backends.cpu.moves import Moves, moves_of
 from edgerun.backends.cpu.native import Linked
-from edgerun.backends.cpu.raw import RECORD, Raw, edge_bytes, rooms_bytes, servable
+from edgerun.backends.cpu.raw import Raw, possible, raw_bytes, servable
 from edgerun.backends.executor import Tensor
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing, Parts, pack
@@ -42,7 +44,7 @@ class Matrix:
 
     def part(self, i: int) -> Matrix:
         """Number i of them."""
-        return replace(self, address=self.address + i * self.nbytes, count=1, raw=self.raw and self.raw + i * RECORD)
+        return dataclasses.replace(self, address=self.address + i * self.nbytes, count=1, raw=self.raw and self.raw + i * RECORD)
 
     @property
     def nbytes(self) -> int:
@@ -88,12 +90,16 @@ def matrix_bytes(tensor: Tensor, exact: bool) -> int:
     return aligned(count * packing_of(tensor, exact).nbytes(rows, cols))
 
 
-def matrices_bytes(tensors: Sequence[Tensor], exact: bool, repack: bool, threads: int) -> int:
+def unpacked(tensors: Sequence[Tensor], exact: bool, repack: str) -> list[Tensor]:
+    """The matrices that are not repacked at once. repack: now, later or never, as `Weights` has it."""
+    return [] if repack == "now" or exact or (repack == "later" and not possible()) else [t for t in tensors if servable(t)]
+
+
+def matrices_bytes(tensors: Sequence[Tensor], exact: bool, repack: str, threads: int) -> int:
     """Bytes that all matrices take, those of `Weights` with these options."""
-    left = [] if repack or exact else [t for t in tensors if servable(t)]
-    there = {t.name for t in left}
-    copied = sum(matrix_bytes(t, exact) for t in tensors if t.name not in there)
-    return copied + sum(edge_bytes(t) for t in left) + (rooms_bytes(left, threads) if left else 0)
+    raw, later = unpacked(tensors, exact, repack), repack == "later"
+    mapped = set() if later else {t.name for t in raw}
+    return sum(matrix_bytes(t, exact) for t in tensors if t.name not in mapped) + raw_bytes(raw, threads, later)
 
 
 def vector_bytes(tensor: Tensor) -> int:
@@ -110,19 +116,18 @@ def columns_bytes(tensor: Tensor) -> int:
 class Weights:
     """All matrices of a model in one arena, filled by `load`, and its vectors. kernels: those that `load` wants.
 
-    read: False where only addresses are wanted: vectors stay empty. repack: False to leave matrices where the file is mapped, as far
-    as they can be; threads: those that will multiply with them.
+    read: False where only addresses are wanted: vectors stay empty. repack: "now" for all of it in `load`, "later" for as much as possible
+    in the first steps, "never" to leave as much as possible where the file is mapped; threads: those that will multiply.
     """
 
     kernels = frozenset({"repack"})
 
-    def __init__(self, matrices: Iterable[Tensor], exact: bool, read: bool = True, repack: bool = True, threads: int = 1) -> None:
+    def __init__(self, matrices: Iterable[Tensor], exact: bool, read: bool = True, repack: str = "now", threads: int = 1) -> None:
         self._read = read
         tensors = list(matrices)
-        left = [t for t in tensors if servable(t)] if read and not repack and not exact else []
-        self._raw = Raw(left, threads) if left else None
-        names = {t.name for t in left}
-        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors if t.name not in names), "the weights", huge=True)
+        raw = unpacked(tensors, exact, repack) if read else []
+        names, mapped = {t.name for t in raw}, repack == "never"
+        self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors if not mapped or t.name not in names), "the weights", huge=True)
         self.matrices: dict[str, Matrix] = {}
         self._vectors: dict[str, np.ndarray] = {}
         self._exact = exact
@@ -130,16 +135,24 @@ class Weights:
         self._rooms: dict[str, np.ndarray] = {}
         for tensor in tensors:
             (count, rows, cols), packing = shape_of(tensor), packing_of(tensor, exact)
-            if self._raw and tensor.name in names:
-                self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, 0, count, self._raw.record(tensor.name))
-                continue
-            room = self._arena.take(count * packing.nbytes(rows, cols)).reshape(-1, packing.nbytes(ROWS, cols))
+            size = 0 if mapped and tensor.name in names else count * packing.nbytes(rows, cols)
+            room = self._arena.take(size).reshape(-1, packing.nbytes(ROWS, cols))
             self.matrices[tensor.name] = Matrix(kernel_of(tensor, exact), packing, rows, cols, room.ctypes.data, count)
-            self._jobs += _jobs(tensor, room)
+            self._jobs += _jobs(tensor, room) if tensor.name not in names else []
             self._rooms[tensor.name] = room
+        self._raw = Raw(raw, threads, None if mapped else {t.name: self._rooms[t.name] for t in raw}) if raw else None
+        self.complete = self._raw is None   # whether every matrix is where it will stay
+        for name in names if self._raw else ():
+            self.matrices[name] = dataclasses.replace(self.matrices[name], raw=self._raw.record(name))
+
+    def after_step(self) -> None:
+        """Go on with repacking. The errors of reading."""
+        if self._raw and not self.complete:
+            self.complete = self._raw.after_step()
 
     def replace(self, tensor: Tensor) -> None:
         """Have the next `load` read a matrix from this tensor, which is of the same shape and type."""
+        assert self.complete, "a matrix that is not repacked yet"
         self._jobs += _jobs(tensor, self._rooms[tensor.name])
 
     def load(self, linked: Linked | None = None, threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:

@@ -13,6 +13,6 @@ ENTRY = 16            # bytes of an entry of the table in `grouping.py`
 GATHERED = 4          # slots that a chunk of `gather.py` copies
 
 # Words of what `panel.py` has of a matrix that lies as in the file, and of its rooms.
-READY, SOURCE, STRIDE, BLOCKS, WHOLE, EDGE, TABLE, ROOMS = range(8)
-RECORD = 64   # bytes of it
-ROOM_COUNT, ROOM_BYTES, REPACK = range(3)
+READY, STRIDE, BLOCKS, ROWS, SIZE, TABLE, ROOMS, SOURCE, EDGE, FD, OFFSET, TARGET, DONE = range(13)
+RECORD = 128   # bytes of it
+ROOM_COUNT, ROOM_BYTES, PANEL, REPACK, PREAD, WRITING, FAILED = range(7)
