@@ -139,17 +139,16 @@ class Blueprint:
         """What only the CPU takes."""
         return {"repack": self.options.repack} if self.backend == "cpu" else {}
 
-    def repacked_all_the_same(self) -> str | None:
-        """A line for the user where weights are to be left in the mapping and some cannot be."""
+    def mapped(self) -> tuple[int, str | None]:
+        """Bytes of weights that stay in the file's mapping, and a line for the user where others should but cannot."""
         if self.options.repack != "never":
-            return None
+            return 0, None
         from edgerun.formats import by_id
 
-        tensors = self._backend.copied(self.program, self.tensors)
-        names = sorted({by_id(t.type).name for t in tensors})
-        if not tensors:
-            return None
-        return f"{len(tensors)} matrices of {sum(t.nbytes for t in tensors) / 1e6:.0f} MB ({', '.join(names)}) cannot be used from the file's mapping and were repacked"
+        stay, others = self._backend.mapped(self.program, self.tensors)
+        names, nbytes = sorted({by_id(t.type).name for t in others}), sum(t.nbytes for t in others)
+        line = f"weights repacked all the same, as {', '.join(names)} cannot be used from the file's mapping: {nbytes / 1e6:.0f} MB of {len(others)} matrices"
+        return sum(t.nbytes for t in stay), line if others else None
 
     def _rows(self, pages: int) -> int:
         return self.max_rows if self.program.causal else max(self.max_rows, pages * PAGE)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def command(
     model: o.Model = None, max_tokens: o.MaxTokens = None, ctx_size: o.CtxSize = None, threads: o.Threads = None, device: o.Device = "auto",
-    cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None,
+    cache_type_k: o.CacheTypeK = None, cache_type_v: o.CacheTypeV = None, lora: o.Lora = None, no_repack: o.NoRepack = False,
     temp: o.Temp = None, top_k: o.TopK = None, top_p: o.TopP = None, min_p: o.MinP = None, seed: o.Seed = None,
     repeat_penalty: o.RepeatPenalty = None, repeat_last_n: o.RepeatLastN = None,
     presence_penalty: o.PresencePenalty = None, frequency_penalty: o.FrequencyPenalty = None,
@@ -44,7 +44,7 @@ def command(
     )  # fmt: skip
     rendering = o.rendering(chat_template_kwargs, think)
     name = model or default_model()
-    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template}
+    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template, "repack": o.repack(no_repack)}
     with loaded(name, ctx_size, threads, quiet, device=device, **options) as llm:
         chat = Chat(llm, name, {"max_tokens": o.limit(max_tokens), "stop": stop or []} | rendering | sampling, show_stats=stats, quiet=quiet, think=think)
         chat.conversation.system = system

@@ -133,6 +133,11 @@ def kv(keys: str | None, values: str | None) -> str:
     return f"{keys}:{values}" if values else keys
 
 
+def repack(no_repack: bool) -> str:
+    """When weights are repacked, as `edgerun.load` takes it: the first token comes before that."""
+    return "never" if no_repack else "later"
+
+
 def limit(max_tokens: int | None) -> int | None:
     """How many tokens at most; None, as -1, for no limit but the context."""
     return None if max_tokens == -1 else max_tokens

@@ -50,7 +50,7 @@ def command(
         presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
     )  # fmt: skip
     name = model or default_model()
-    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template, "repack": "never" if no_repack else "later"}
+    options: dict[str, Any] = {"kv": o.kv(cache_type_k, cache_type_v), "lora": o.lora(lora), "tokenizer": tokenizer, "chat_template": chat_template, "repack": o.repack(no_repack)}
     with loaded(name, ctx_size, threads, quiet, device=device, **options) as llm, ExitStack() as shown:
         warnings = Warnings(llm, quiet)
         advance = shown.enter_context(status("reading the prompt:", wanted=not quiet))

@@ -179,16 +179,17 @@ def test_integer_product(case: Case, start: Callable[..., Executor], forced: Isa
 
 
 @pytest.mark.parametrize("case", [*PRODUCTS, *linears(FLOATS), *experts([*STACKS, "F16"])], ids=lambda c: c.name)
-def test_left_in_the_mapping(case: Case, start: Callable[..., Executor]) -> None:
-    """The same bits from the file's own bytes, of which nothing beyond the last is touched, however rows are cut."""
+def test_as_the_file_has_it(case: Case, start: Callable[..., Executor]) -> None:
+    """The same bits from the file's own bytes, of which nothing beyond the last is touched, and while rows are repacked, however they are cut."""
     mapped = replace(case, tensors={name: MappedTensor(t.name, t.shape, t.type, t.data) for name, t in case.tensors.items()})
-    copied = {t.name for t in cpu.copied(mapped.program(), mapped.all_tensors())}
+    copied = {t.name for t in cpu.mapped(mapped.program(), mapped.all_tensors())[1]}
     matrices = {name for op in case.ops if isinstance(op, ops.Linear | ops.HeadLinear | ops.Experts) for name in op.weights}
     assert copied == {name for name in matrices if by_id(case.tensors[name].type).name in COMPUTED}
     packed, one, two = start(case), start(mapped, repack="never"), start(mapped, threads=2, repack="never")
+    later = start(mapped, threads=2, repack="later")
     assert not any(mapped.tensors[name].reads for name in matrices - copied)
     want = run(packed, 101, 101)
-    for executor, chunk, turn in ((one, 101, 0), (two, 101, 0), (one, 7, 1), (two, 1, 1)):
+    for executor, chunk, turn in ((one, 101, 0), (two, 101, 0), (one, 7, 1), (two, 1, 1), (later, 101, 0), (later, 37, 1), (later, 101, 0)):
         assert np.array_equal(run(executor, 101, chunk, turn), want, equal_nan=True), chunk
 
 

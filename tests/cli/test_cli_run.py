@@ -26,18 +26,18 @@ def test_an_answer_is_all_that_is_written(cli: Cli, llm: FakeLLM) -> None:
     result = cli("run", "Why?")
     assert (result.code, result.out, result.err) == (0, ANSWER + "\n", "")
     assert llm.calls == [{"messages": user("Why?")} | REPLIES]
-    assert llm.loaded == {"ref": "smollm2:135m", "context": None, "threads": None, "device": "auto", "kv": "f16", "lora": [], "tokenizer": "default", "chat_template": None}
+    assert llm.loaded == {"ref": "smollm2:135m", "context": None, "threads": None, "device": "auto", "kv": "f16", "lora": [], "tokenizer": "default", "chat_template": None, "repack": "later"}
     assert llm.closed
 
 
 def test_every_option_reaches_the_model(cli: Cli, llm: FakeLLM) -> None:
     options = "-m x.gguf -n 5 -c 512 -t 3 --device nvidia -ctk q8_0 -ctv q4_0 --temp 0.5 --top-k 7 --top-p 0.9 --min-p 0.1 --seed 42 --repeat-penalty 1.1 --repeat-last-n 32"
-    more = "--presence-penalty 0.2 --frequency-penalty -0.3 --logit-bias 5+1.5 --logit-bias 7-inf --stop A --stop B -sys Brief. --think off --chat-template chatml Hello there"
+    more = "--no-repack --presence-penalty 0.2 --frequency-penalty -0.3 --logit-bias 5+1.5 --logit-bias 7-inf --stop A --stop B -sys Brief. --think off --chat-template chatml Hello there"
     kwargs = '{"tone": "dry"}'
     adapters = "--lora a.gguf --lora C:\\b.gguf:0.5 --lora ./c.gguf:-2"
     assert cli("run", "--chat-template-kwargs", kwargs, *options.split(), *adapters.split(), *more.split()).code == 0
     lora = [(Path("a.gguf"), 1.0), (Path("C:\\b.gguf"), 0.5), (Path("c.gguf"), -2.0)]
-    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "device": "nvidia", "kv": "q8_0:q4_0", "lora": lora, "tokenizer": "default", "chat_template": "chatml"}
+    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "device": "nvidia", "kv": "q8_0:q4_0", "lora": lora, "tokenizer": "default", "chat_template": "chatml", "repack": "never"}
     assert llm.calls == [{
         "messages": [{"role": "system", "content": "Brief."}, *user("Hello there")], "think": False, "template_kwargs": {"tone": "dry"}, "max_tokens": 5, "stop": ["A", "B"], "temperature": 0.5, "top_k": 7,
         "top_p": 0.9, "min_p": 0.1, "seed": 42, "repeat_penalty": 1.1, "repeat_last_n": 32, "presence_penalty": 0.2, "frequency_penalty": -0.3,
@@ -49,12 +49,12 @@ def test_every_option_has_a_variable(cli: Cli, llm: FakeLLM, monkeypatch: pytest
     variables = {
         "MODEL": "x.gguf", "MAX_TOKENS": "5", "CTX_SIZE": "512", "THREADS": "3", "DEVICE": "gpu", "CACHE_TYPE_K": "q8_0", "CACHE_TYPE_V": "q4_0", "LORA": "a.gguf b.gguf:2", "TEMP": "0.5", "TOP_K": "7", "TOP_P": "0.9", "MIN_P": "0.1", "SEED": "42",
         "REPEAT_PENALTY": "1.1", "REPEAT_LAST_N": "32", "PRESENCE_PENALTY": "0.2", "FREQUENCY_PENALTY": "-0.3", "LOGIT_BIAS": "5+1.5 7-inf", "STOP": "A B", "SYSTEM": "Brief.",
-        "OUTPUT": "json", "STATS": "1", "QUIET": "1", "THINK": "off", "TOKENIZER": "strict", "CHAT_TEMPLATE": "chatml", "CHAT_TEMPLATE_KWARGS": '{"tone": "dry"}',
+        "NO_REPACK": "1", "OUTPUT": "json", "STATS": "1", "QUIET": "1", "THINK": "off", "TOKENIZER": "strict", "CHAT_TEMPLATE": "chatml", "CHAT_TEMPLATE_KWARGS": '{"tone": "dry"}',
     }  # fmt: skip
     for name, value in variables.items():
         monkeypatch.setenv(f"EDGERUN_{name}", value)
     result = cli("run", "Hello")
-    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "device": "gpu", "kv": "q8_0:q4_0", "lora": [(Path("a.gguf"), 1.0), (Path("b.gguf"), 2.0)], "tokenizer": "strict", "chat_template": "chatml"}
+    assert llm.loaded == {"ref": "x.gguf", "context": 512, "threads": 3, "device": "gpu", "kv": "q8_0:q4_0", "lora": [(Path("a.gguf"), 1.0), (Path("b.gguf"), 2.0)], "tokenizer": "strict", "chat_template": "chatml", "repack": "never"}
     assert llm.calls == [{
         "messages": [{"role": "system", "content": "Brief."}, *user("Hello")], "think": False, "template_kwargs": {"tone": "dry"}, "max_tokens": 5, "stop": ["A", "B"], "temperature": 0.5, "top_k": 7,
         "top_p": 0.9, "min_p": 0.1, "seed": 42, "repeat_penalty": 1.1, "repeat_last_n": 32, "presence_penalty": 0.2, "frequency_penalty": -0.3,

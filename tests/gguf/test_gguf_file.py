@@ -148,6 +148,24 @@ def test_reads_from_threads(model: Path) -> None:
         assert not wrong
 
 
+def test_a_mapping_has_what_is_read(model: Path) -> None:
+    with open_gguf(model) as file:
+        for tensor in file.tensors.values():
+            np.testing.assert_array_equal(tensor.mapped(), tensor.read())
+            fd, offset = tensor.place()
+            assert os.pread(fd, tensor.nbytes, offset) == tensor.read().tobytes()
+        kept = tensor.mapped()
+    assert not kept.flags.writeable
+    assert kept.tobytes()   # which outlives the file
+
+
+def test_a_file_that_became_shorter_is_not_mapped(model: Path) -> None:
+    with open_gguf(model) as file:
+        os.truncate(model, model.stat().st_size - 1)
+        with pytest.raises(GGUFError, match="was cut short at byte"):
+            next(iter(file.tensors.values())).mapped()
+
+
 def test_short_reads_are_continued(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preadv = os.preadv
     monkeypatch.setattr(os, "preadv", lambda fd, buffers, offset: preadv(fd, [buffers[0][:1000]], offset))

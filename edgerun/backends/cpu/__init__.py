@@ -1,6 +1,6 @@
 """The CPU backend: Numba kernels over LLVM vectors, stored as machine code.
 
-`compile` makes an executor, `plan` says what memory it takes, `copied` which matrices cannot stay in the file's mapping,
+`compile` makes an executor, `plan` says what memory it takes, `mapped` which matrices can stay in the file's mapping,
 `warm` compiles its kernels ahead.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgerun.backends.cpu.ahead import warm
-from edgerun.backends.cpu.executor import CpuExecutor, copied, plan
+from edgerun.backends.cpu.executor import CpuExecutor, mapped, plan
 from edgerun.backends.executor import SLOTS, Tensor
 from edgerun.graph.program import Program
 
-__all__ = ["compile", "copied", "plan", "warm"]
+__all__ = ["compile", "mapped", "plan", "warm"]
 
 
 def compile(
@@ -33,6 +33,6 @@ def compile(
 
     pages: pages of key/value memory; slots: of recurrent state; numerics: "fast" (weights as they are, int8 activations) or "exact" (float32); kv:
     a kind of `kernels/kinds.py` or two, keys:values; repack: "now", "later" (in the first two steps, as far as possible) or
-    "never" (matrices stay in the file's mapping, but for those that `copied` names); progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
+    "never" (matrices stay in the file's mapping, those that `mapped` says); progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
     """
     return CpuExecutor(program, tensors, pages=pages, slots=slots, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, repack=repack, progress=progress)

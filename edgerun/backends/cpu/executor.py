@@ -85,9 +85,10 @@ def plan(
     )
 
 
-def copied(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """The matrices that are repacked even if they are to be left in the file's mapping."""
-    return [t for t in _matrices(program, tensors) if not servable(t)]
+def mapped(program: Program, tensors: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices that stay in the file's mapping if they are to, and those that are repacked all the same."""
+    matrices = _matrices(program, tensors)
+    return [t for t in matrices if servable(t)], [t for t in matrices if not servable(t)]
 
 
 def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> set[str]:

@@ -84,9 +84,10 @@ class Raw:
             else:
                 self._map(tensor, records)
 
-    def record(self, name: str) -> int:
-        """Address of the records of a tensor's matrices, one for each."""
-        return self._records[name].ctypes.data
+    @property
+    def records(self) -> dict[str, int]:
+        """Where the records of each tensor's matrices lie, one behind the other."""
+        return {name: records.ctypes.data for name, records in self._records.items()}
 
     def link(self, repack: int) -> None:
         """Say where the kernel is."""

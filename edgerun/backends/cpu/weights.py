@@ -142,8 +142,8 @@ class Weights:
             self._rooms[tensor.name] = room
         self._raw = Raw(raw, threads, None if mapped else {t.name: self._rooms[t.name] for t in raw}) if raw else None
         self.complete = self._raw is None   # whether every matrix is where it will stay
-        for name in names if self._raw else ():
-            self.matrices[name] = dataclasses.replace(self.matrices[name], raw=self._raw.record(name))
+        for name, address in self._raw.records.items() if self._raw else ():
+            self.matrices[name] = dataclasses.replace(self.matrices[name], raw=address)
 
     def after_step(self) -> None:
         """Go on with repacking. The errors of reading."""
