@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgerun.backends.cpu.ahead import warm
-from edgerun.backends.cpu.executor import CpuExecutor, mapped, plan
+from edgerun.backends.cpu.executor import CpuExecutor, matrices_of, plan
+from edgerun.backends.cpu.raw import servable
 from edgerun.backends.executor import SLOTS, Tensor
 from edgerun.graph.program import Program
 
@@ -36,3 +37,9 @@ def compile(
     "never" (matrices stay in the file's mapping, those that `mapped` says); progress(what, done, of) with what "weights" or "kernels". Errors: those of reading tensors, ResourceError.
     """
     return CpuExecutor(program, tensors, pages=pages, slots=slots, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, repack=repack, progress=progress)
+
+
+def mapped(program: Program, tensors: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices that stay in the file's mapping if they are to, and those that are repacked all the same."""
+    matrices = matrices_of(program, tensors)
+    return [t for t in matrices if servable(t)], [t for t in matrices if not servable(t)]

@@ -18,7 +18,6 @@ from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes, reads
 from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
-from edgerun.backends.cpu.raw import servable
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, columns_bytes, matrices_bytes, packing_of, vector_bytes
 from edgerun.backends.executor import PAGE, SLOTS, Batch, MemoryPlan, Tensor, most_outputs
@@ -31,7 +30,7 @@ Progress = Callable[[str, int, int], None]   # what is being done, done, of
 _FIRST = np.zeros(1, np.int32)   # the number of the type of every token
 
 
-def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+def matrices_of(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """The matrices that are multiplied with, stacks of them too, once each."""
     names = dict.fromkeys(name for op in program.ops if isinstance(op, ops.Linear | ops.HeadLinear | ops.Experts) for name in op.weights)
     return [tensors[name] for name in names]
@@ -40,7 +39,7 @@ def _matrices(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 def _vectors(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """What is read besides matrices and tables of embeddings: weights of norms, biases, sinks."""
     tables = {name for op in program.ops if isinstance(op, ops.Embed) for name in (op.table, op.positions, op.types)}
-    return [tensors[name] for name in program.tensors - tables - {t.name for t in _matrices(program, tensors)}]
+    return [tensors[name] for name in program.tensors - tables - {t.name for t in matrices_of(program, tensors)}]
 
 
 def _vector_bytes(program: Program, tensors: Mapping[str, Tensor]) -> int:
@@ -78,24 +77,18 @@ def plan(
     if most > MOST_EXPERTS:
         raise Unsupported(f"the model has {most} experts in a layer; the CPU backend computes up to {MOST_EXPERTS}: use the reference backend")
     return MemoryPlan(
-        weights=matrices_bytes(_matrices(program, tensors), exact, repack, machine.threads().count) + _vector_bytes(program, tensors),
+        weights=matrices_bytes(matrices_of(program, tensors), exact, repack, machine.threads().count) + _vector_bytes(program, tensors),
         kv=pages * page_bytes(program, kv),
         scratch=_scratch_bytes(program, tensors, max_rows, exact) + aligned(max_rows * slot_bytes(program, kv)),
         state=slots * slot_state_bytes(program),
     )
 
 
-def mapped(program: Program, tensors: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The matrices that stay in the file's mapping if they are to, and those that are repacked all the same."""
-    matrices = _matrices(program, tensors)
-    return [t for t in matrices if servable(t)], [t for t in matrices if not servable(t)]
-
-
 def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 512, numerics: str = "fast", kv: str = "f16") -> set[str]:
     """Names of the kernels that `compile` will need. No weight is read, and no memory touched."""
     needs = plan(program, tensors, pages=1, max_rows=max_rows, numerics=numerics, kv=kv)
     frame = np.zeros(F.WORDS, np.int64)
-    weights = Weights(_matrices(program, tensors), numerics == "exact", read=False)
+    weights = Weights(matrices_of(program, tensors), numerics == "exact", read=False)
     phases = Phases(
         program, tensors, weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"), Arena(needs.state, "recurrent state"),
         frame=frame.ctypes.data, kind=kv, pages=1, slots=SLOTS, max_rows=max_rows, threads=1, isa=isas.choose(),
@@ -132,7 +125,7 @@ class CpuExecutor:
         self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
-        self._weights = Weights(_matrices(program, tensors), exact, repack=repack, threads=threads)
+        self._weights = Weights(matrices_of(program, tensors), exact, repack=repack, threads=threads)
         self._phases = Phases(
             program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory", huge=True),
             Arena(needs.state, "recurrent state"), frame=self._frame.ctypes.data, kind=kv, pages=pages, slots=slots, max_rows=max_rows, threads=threads, isa=self.isa,
