@@ -3,6 +3,8 @@
 Blocks have one scale ("signed": a weight is scale * value) or a scale and an offset ("ranged": scale * code + low). Inside,
 arrays are [weights of a block, blocks], so that sums over a block are sums of long rows. Sub-blocks whose scales are
 quantized themselves are in `superblock.py`.
+
+Where a backend has lent machine code (`lent.py`), that is used. It gives the same bits, so every sum here has its order: that of the weights.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgerun.formats.bits import F16
+from edgerun.formats.lent import lent
 
 # How far, in codes, the range is stretched in search of the best scale. Twice as many cost twice the time for half a percent of
 # error; where there are many values, rounding leaves less to be won.
@@ -28,6 +31,9 @@ def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
     """
     if importance is not None:
         return valued_blocks(x, importance, range(-top, top))
+    if native := lent():
+        scale, _, q = native.rounded(x, "signed", top)
+        return scale.astype(F16).reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, 32)
     b = x.reshape(x.shape[0], -1, 32)
     d = np.take_along_axis(b, np.abs(b).argmax(-1)[..., None], -1) / np.float32(-top)
     q = (b * inverse(d) + np.float32(top + 0.5)).astype(np.uint8)
@@ -36,6 +42,10 @@ def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
 
 def valued_blocks(x: np.ndarray, importance: np.ndarray | None, values: Sequence[int], size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, size]: a weight is d * values[code]."""
+    native = lent()
+    if native and tuple(values) != TERNARY:
+        d, _, q = native.scale(x, column_weights(importance), size, size, values, 0, ends(values))
+        return d.astype(F16).reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, size)
     b, w = columns(x, size), columns(error_weights(x, importance, size), size)
     fit = fit_ternary(b, w) if tuple(values) == TERNARY else fit_scale(b, w, values, rounds=1)
     d = fit.astype(F16)
@@ -49,6 +59,10 @@ def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
     Without importance codes 0 and `top` are the smallest and the largest weight, as in llama.cpp's reference.
     """
     rows = x.shape[0]
+    native = lent()
+    if importance is None and native:
+        scale, start, q = native.rounded(x, "ranged", top)
+        return np.stack([scale, start], -1).astype(F16).reshape(rows, -1, 2), q.reshape(rows, -1, 32)
     if importance is None:
         b = x.reshape(rows, -1, 32)
         low = b.min(-1, keepdims=True)
@@ -65,7 +79,7 @@ def _line_in_halves(x: np.ndarray, w: np.ndarray, top: int, scale: np.ndarray, l
 
     Where weights lie close to such a line, as those of a file that was quantized before, the last bit of a scale is most of the error.
     """
-    nearest, unit = nearest_of(range(top + 1)), inverse(w.sum(0))
+    nearest, unit = nearest_of(range(top + 1)), inverse(total(w))
     found: tuple[np.ndarray, ...] = ()
     half = scale.astype(F16)
     for d16 in (half, np.nextafter(half, np.float16(0)), np.nextafter(half, np.float16(np.inf))):
@@ -87,10 +101,7 @@ def nearest_of(values: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
     first, last = values[0], values[-1]
     if len(values) == last - first + 1:
         return lambda y: np.clip(np.rint(y, out=y), first, last, out=y)
-    # Borders between integers are multiples of a half, so all numbers within a half unit have the same nearest value.
-    units = np.arange(2 * first, 2 * last + 1) / 2 + 0.25
-    every = np.asarray(values, np.float32)
-    table = every[np.abs(units[:, None] - every).argmin(-1)]
+    table = levels_of(values)
 
     def nearest(y: np.ndarray) -> np.ndarray:
         y = np.clip(y, first, last, out=y)
@@ -99,6 +110,13 @@ def nearest_of(values: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
         return table.take(y.astype(np.intp), mode="clip")   # what is not below zero need not be rounded down
 
     return nearest
+
+
+def levels_of(values: Sequence[int]) -> np.ndarray:
+    """The nearest of the ascending `values` for every half unit from the first on: borders between integers are multiples of a half."""
+    units = np.arange(2 * values[0], 2 * values[-1] + 1) / 2 + 0.25
+    every = np.asarray(values, np.float32)
+    return every[np.abs(units[:, None] - every).argmin(-1)]
 
 
 def codes_of(q: np.ndarray, values: Sequence[int]) -> np.ndarray:
@@ -123,10 +141,18 @@ def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int) -> np.
     Without it more for larger weights, which are likely to be there for larger inputs. llama.cpp multiplies importance by such a
     term too; leaving it out made the divergence of SmolLM2 3 to 12 % smaller (Q4_0, IQ4_NL, IQ3_S).
     """
-    if importance is not None and importance.any():
-        return np.tile(np.maximum(importance / importance.max(), 1e-6).astype(np.float32), (x.shape[0], 1))
-    mean = np.repeat(np.square(x).reshape(x.shape[0], -1, sub).mean(-1), sub, -1)
-    return np.sqrt(mean) + np.abs(x)
+    weights = column_weights(importance)
+    if weights is not None:
+        return np.tile(weights, (x.shape[0], 1))
+    mean = total(np.square(columns(x, sub))) / np.float32(sub)
+    return np.repeat(np.sqrt(mean), sub).reshape(x.shape) + np.abs(x)
+
+
+def column_weights(importance: np.ndarray | None) -> np.ndarray | None:
+    """Importance as the errors of columns are weighted by it, at most 1; None where nothing is known of it."""
+    if importance is None or not importance.any():
+        return None
+    return np.maximum(importance / importance.max(), 1e-6).astype(np.float32)
 
 
 def inverse(x: np.ndarray) -> np.ndarray:
@@ -143,13 +169,28 @@ def largest(x: np.ndarray) -> np.ndarray:
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The sum of a * b down each column."""
-    return np.einsum("ij,ij->j", a, b)
+    return total(a * b)
+
+
+def total(a: np.ndarray) -> np.ndarray:
+    """The sum down each column, from the first number to the last (NumPy takes others first where there is one column)."""
+    return a.sum(0) if a.shape[1] != 1 else np.add.accumulate(a)[-1]
+
+
+def ends(values: Sequence[int]) -> np.ndarray:
+    """What the largest number is made in search of the best scale: the ends of the values, and a little more and less."""
+    steps = (_STEPS if len(values) < _MANY else _STEPS_OF_MANY) * ((values[-1] - values[0]) / (len(values) - 1))
+    return np.concatenate([values[0] + steps, values[-1] + steps])
+
+
+def stretch(top: int) -> np.ndarray:
+    """What the largest code is made in search of the best line."""
+    return top + _LINE_STEPS
 
 
 def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int], rounds: int = 0) -> np.ndarray:
     """The scale of each column for which scale * (nearest of values) is closest to x; in the end it is fitted `rounds` times."""
     nearest = nearest_of(values)
-    steps = (_STEPS if len(values) < _MANY else _STEPS_OF_MANY) * ((values[-1] - values[0]) / (len(values) - 1))
     unit = inverse(largest(x))
     wx = w * x
     scale = gain = np.zeros(x.shape[1], np.float32)
@@ -161,9 +202,8 @@ def fit_scale(x: np.ndarray, w: np.ndarray, values: Sequence[int], rounds: int =
         better = new * product > gain
         scale, gain = np.where(better, new, scale), np.where(better, new * product, gain)
 
-    for end in (values[0], values[-1]):
-        for step in steps:
-            consider(nearest(x * (unit * (end + step))))
+    for end in ends(values):
+        consider(nearest(x * (unit * end)))
     for _ in range(rounds):
         consider(nearest(x * inverse(scale)))
     return scale
@@ -189,14 +229,14 @@ def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool, rounds: int 
         start = np.minimum(start, 0)
     y = x - start   # sums of what is small lose less
     nearest = nearest_of(range(top + 1))
-    sw, wy = w.sum(0), w * y
-    sy, unit = wy.sum(0), inverse(y.max(0))
+    sw, wy = total(w), w * y
+    sy, unit = total(wy), inverse(y.max(0))
     scale = low = change = np.zeros(x.shape[1], np.float32)
 
     def consider(q: np.ndarray) -> None:
         nonlocal scale, low, change
         wq = w * q
-        sq, sqq, sqy = wq.sum(0), dot(wq, q), dot(wy, q)
+        sq, sqq, sqy = total(wq), dot(wq, q), dot(wy, q)
         a = (sw * sqy - sq * sy) * inverse(sw * sqq - sq * sq)
         b = (sy - a * sq) * inverse(sw)
         if bounded:
@@ -208,8 +248,8 @@ def fit_line(x: np.ndarray, w: np.ndarray, top: int, bounded: bool, rounds: int 
         better = error < change
         scale, low, change = np.where(better, a, scale), np.where(better, b, low), np.where(better, error, change)
 
-    for step in _LINE_STEPS:
-        consider(nearest(y * (unit * (top + step))))
+    for most in stretch(top):
+        consider(nearest(y * (unit * most)))
     for _ in range(rounds):
         consider(nearest((y - low) * inverse(scale)))
     return scale, low + start

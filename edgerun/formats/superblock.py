@@ -13,6 +13,7 @@ import numpy as np
 
 from edgerun.formats import search
 from edgerun.formats.bits import F16
+from edgerun.formats.lent import lent
 
 SIZE = 256
 # Which neighbours are tried of a scale and a minimum. One up and the other down leaves hardly any error smaller.
@@ -45,14 +46,20 @@ class Superblock:
 
 def ranged(x: np.ndarray, importance: np.ndarray | None, sub: int, top: int, levels: int) -> tuple[Superblock, np.ndarray]:
     """Codes 0 to `top`, scales and minima 0 to `levels`. x: float32 [rows, cols], cols a multiple of 256. Codes: uint8 [n, 256]."""
+    if native := lent():
+        found = native.line(x, search.column_weights(importance), sub, top, levels, search.stretch(top))
+        return Superblock(*found[:4]), found[4]
     problem = _Problem(x, importance, sub, range(top + 1), (0, levels))
     scale, low = (a.reshape(-1, SIZE // sub) for a in search.fit_line(problem.x, problem.w, top, bounded=True))
-    d, m = half(scale.max(-1) / levels), half(-low.min(-1) / levels)
+    d, m = half(scale.max(-1) / levels), half(np.abs(low.min(-1)) / levels)
     return problem.solve(Superblock(d, m, problem.whole(scale, d), problem.whole(-low, m)))
 
 
 def signed(x: np.ndarray, importance: np.ndarray | None, sub: int, values: Sequence[int], levels: int) -> tuple[Superblock, np.ndarray]:
     """Codes that stand for the ascending `values`, scales -levels to levels - 1; x and codes as in `ranged`."""
+    if native := lent():
+        d, scales, codes = native.scale(x, search.column_weights(importance), SIZE, sub, values, levels, search.ends(values))
+        return Superblock(d, np.zeros_like(d), scales, np.zeros_like(scales)), codes
     problem = _Problem(x, importance, sub, values, (-levels, levels - 1))
     scale = search.fit_scale(problem.x, problem.w, values).reshape(-1, SIZE // sub)
     d = half(search.largest(scale.T) / -levels)
@@ -68,7 +75,7 @@ class _Problem:
         self.values, self.limits = values, limits
         self.nearest = search.nearest_of(values)
         self.ranged = limits[0] == 0
-        self.sw, self.swx = self.w.sum(0), search.dot(self.w, self.x)
+        self.sw, self.swx = search.total(self.w), search.dot(self.w, self.x)
 
     def whole(self, wanted: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Wanted / unit as integers within the limits: [n, sub-blocks] and [n] -> [n, sub-blocks]."""
@@ -78,7 +85,7 @@ class _Problem:
         """A guess improved, and its codes, uint8 [n, 256]."""
         settled, sums = self.settle(guess)
         fitted = sums.refit(settled)
-        better = self.sums(fitted).error(fitted).sum(-1) < sums.error(settled).sum(-1)
+        better = _total(self.sums(fitted).error(fitted)) < _total(sums.error(settled))
         best = _pick(better, fitted, settled)
         return best, search.codes_of(self.code(best), self.values).reshape(-1, SIZE)
 
@@ -131,8 +138,8 @@ class _Sums:
     def refit(self, guess: Superblock) -> Superblock:
         """The d and m of least error for the same codes, scales and minima: two linear equations for each superblock."""
         s, t = guess.scales, guess.mins
-        a, b, c = (self.wqq * s * s).sum(-1), (self.wq * s * t).sum(-1), (self.w * t * t).sum(-1)
-        p, r = (self.wqx * s).sum(-1), (self.wx * t).sum(-1)
+        a, b, c = _total(self.wqq * s * s), _total(self.wq * s * t), _total(self.w * t * t)
+        p, r = _total(self.wqx * s), _total(self.wx * t)
         det = a * c - b * b
         alone = det <= 0
         d = np.where(alone, p * search.inverse(a), (p * c - r * b) * search.inverse(det))
@@ -150,6 +157,11 @@ def half(x: np.ndarray) -> np.ndarray:
     half = x.astype(F16)
     short = np.abs(half) < np.abs(x) * np.float32(0.999)
     return np.where(short, np.nextafter(half, np.copysign(np.inf, x).astype(F16)), half).astype(np.float32)
+
+
+def _total(a: np.ndarray) -> np.ndarray:
+    """Sums over sub-blocks, from the first to the last: [n, sub-blocks] -> [n]."""
+    return search.total(np.ascontiguousarray(a.T))
 
 
 def _pick(better: np.ndarray, other: Superblock, one: Superblock) -> Superblock:
