@@ -58,7 +58,7 @@ def copy_metadata(metadata: Metadata, writer: GGUFWriter, changes: Sequence[Chan
         if change:
             writer.add(key, change.value, change.kind)
         else:
-            writer.add(key, metadata[key], item_kind(metadata, key))
+            writer.add(key, metadata.stored(key) or metadata[key], item_kind(metadata, key))
     for change in new.values():
         writer.add(change.key, change.value, change.kind)
 

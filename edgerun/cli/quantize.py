@@ -17,6 +17,7 @@ from edgerun.cli.clean import clean
 from edgerun.cli.complete import models
 from edgerun.cli.convert import Pre
 from edgerun.cli.exit import warn
+from edgerun.cli.loading import phases
 from edgerun.cli.source import opened
 from edgerun.cli.table import size, table
 from edgerun.cli.target import Force, refuse_existing, refuse_unwritable, resumable
@@ -151,12 +152,19 @@ class Writing:
 
     def write(self, plan: Plan, importance: Importance | None, calibrated: Compensation | None = None) -> str:
         """Write the new file, in place of an earlier one; a line that says so."""
+        from quant.encoders import encoders
         from quant.quantize import quantize, usual
 
         source, most, before = self.source, self.most, self.parts
         if self.keep_split and len(source.files) > 1:
             most = -(-plan.nbytes // len(source.files))
-        with resumable(self.target), status("quantizing:", 0.0, wanted=not self.quiet) as advance:
+        weights = sum(row.tensor.rows * row.tensor.shape[-1] for row in plan.rows if row.changes)
+        with (
+            phases("", self.quiet) as compiling,
+            encoders(weights, compiling),
+            resumable(self.target),
+            status("quantizing:", 0.0, wanted=not self.quiet) as advance,
+        ):
             self.parts = quantize(
                 source, plan, self.target, importance=importance, encode=calibrated.encode if calibrated else usual,
                 decided_by=calibrated.digest if calibrated else b"", threads=self.count, changes=self.changes, most=most, progress=advance,

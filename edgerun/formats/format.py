@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgerun.errors import ModelError
+from edgerun.formats.bits import F16
+from edgerun.formats.lent import lent
 from edgerun.formats.packing import ROWS, Packing, Parts, interleave, pack, values
 
 _SLICE = 1 << 18   # bytes, or weights, worked on at a time, so that a slice and its temporaries stay in a core's own cache
@@ -56,6 +58,8 @@ class Format:
     def dequantize(self, rows: np.ndarray) -> np.ndarray:
         """uint8 [rows, bytes per row] -> float32 [rows, cols]; equal to the bit to llama.cpp's."""
         cols = rows.shape[1] // self.nbytes * self.block
+        if self.packing.kind == "f16" and (native := lent()):
+            return native.floats(np.ascontiguousarray(rows).view(F16))
         out = np.empty((rows.shape[0], cols), np.float32)
         for some in _slices(rows.shape[0], 4 * cols):
             out[some] = values(self.packing, self.parts(rows[some]))

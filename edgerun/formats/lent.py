@@ -31,6 +31,9 @@ class Searches(Protocol):
     def rounded(self, x: np.ndarray, kind: Literal["signed", "ranged", "whole"], top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Blocks of 32 as Q4_0, Q4_1 and Q8_0 round them: d and low float32 [n], codes."""
 
+    def floats(self, halves: np.ndarray) -> np.ndarray:
+        """float16 as float32, of the same shape; a NaN of any kind becomes a quiet one, as it does in llama.cpp."""
+
 
 _lent: list[Searches] = []
 

@@ -53,6 +53,11 @@ class Metadata(Mapping[str, Any]):
         """How many items the array at `key` has, without decoding it; None when it is not an array."""
         return self._values[key].count
 
+    def stored(self, key: builtins.str) -> Value | None:
+        """An array as it lies in the file, for a copy of it; None for other values, and for one that has been decoded."""
+        value = self._values[key]
+        return value if value.count and value.data else None
+
     def int(self, key: str, default: T = _REQUIRED, low: builtins.int | None = None, high: builtins.int | None = None) -> builtins.int | T:
         """A whole number, of any integer type, from `low` to `high` where given."""
         if key not in self._values:

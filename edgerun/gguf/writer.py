@@ -58,7 +58,10 @@ class GGUFWriter:
             self.add(ALIGNMENT_KEY, alignment, "u32")
 
     def add(self, key: str, value: Any, kind: str | None = None) -> None:
-        """Add a key. value: int, float, bool, str, bytes, or a list of them; kind: as `u64`, of the items for a list; else chosen."""
+        """Add a key. value: int, float, bool, str, bytes, or a list of them; kind: as `u64`, of the items for a list; else chosen.
+
+        An array that was read may be given as it was stored, a `Value`.
+        """
         if not key or key in self._values:
             raise ValueError(f"the key {key!r} is empty or added twice")
         number = None if kind is None else VALUE_NAMES.index(kind)
@@ -205,6 +208,8 @@ def as_read(value: Any, kind: str | None = None) -> Value:
 
 def _value(value: Any, kind: int | None) -> bytes:
     """Type and value as they stand in the file."""
+    if isinstance(value, Value):
+        return struct.pack("<IIQ", ARRAY, value.type, value.count) + value.data
     if isinstance(value, list | tuple):
         return struct.pack("<I", ARRAY) + _array(value, kind)
     kind = _kind([value]) if kind is None else kind

@@ -10,7 +10,7 @@ import numpy as np
 from edgerun.backends.cpu.native import Linked
 from edgerun.formats import search
 
-KERNELS = ("encode_line", "encode_round", "encode_scale")
+KERNELS = ("encode_line", "encode_round", "encode_scale", "widen")
 _LANES = 16
 _KINDS = ("signed", "ranged", "whole")
 
@@ -19,7 +19,7 @@ class Encoder:
     """See `formats/lent.py`. Threads may share it."""
 
     def __init__(self, linked: Linked) -> None:
-        self._line, self._round, self._scale = (linked.function(name, 2) for name in KERNELS)
+        self._line, self._round, self._scale, self._widen = (linked.function(name, 2) for name in KERNELS)
 
     def line(
         self, x: np.ndarray, weights: np.ndarray | None, sub: int, top: int, levels: int, stretch: np.ndarray
@@ -43,6 +43,15 @@ class Encoder:
         """See `Searches.rounded`."""
         heads, codes = _run(self._round, x, None, 32, 32, 2, [_KINDS.index(kind), _word(top)])
         return heads[:, 0], heads[:, 1], codes
+
+    def floats(self, halves: np.ndarray) -> np.ndarray:
+        """See `Searches.floats`."""
+        if halves.size < _LANES:
+            return halves.astype(np.float32)
+        out = np.empty(halves.shape, np.float32)
+        args = np.array([halves.ctypes.data, out.ctypes.data], np.int64)
+        self._widen(args.ctypes.data, halves.size)
+        return out
 
 
 def _run(
