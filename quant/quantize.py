@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from quant.rounding import slices
 Progress = Callable[[int, int], None]   # (bytes of the source dealt with, of)
 Encode = Callable[[Row, ThreadPoolExecutor], np.ndarray | None]   # a tensor's new bytes, uint8 [rows, bytes per row]; None: as usual
 
-_SLICE = 1 << 20          # weights that one thread takes at a time
+_SLICE = 1 << 17          # weights that one thread takes at a time
 _QUANTIZATION_VERSION = 2   # of the block formats (GGML_QNT_VERSION)
 
 
@@ -47,7 +48,7 @@ def quantize(
 ) -> list[Path]:
     """Write the plan's file to `out`, or, where it is larger than `most` bytes, to several; which. Nothing is there until all of it is.
 
-    Memory holds one tensor and a few slices. `encode` may make the bytes of some tensors in its own way; decided_by: a digest of what it goes
+    Memory holds two tensors and a few slices. `encode` may make the bytes of some tensors in its own way; decided_by: a digest of what it goes
     by. What an interrupted run left is continued. UsageError when `out` is the source, ModelError for weights that a type cannot hold,
     ResourceError when the disk has no room, OutputError when it cannot be written.
     """
@@ -77,6 +78,8 @@ def quantize(
             for writer in writers:
                 writer.discard()
             raise
+        finally:
+            worker.stop()
     progress(total, total)
     return paths
 
@@ -107,41 +110,65 @@ def _part_name(out: Path, index: int, count: int) -> Path:
     return out.with_name(f"{out.name.removesuffix('.gguf')}-{index + 1:05}-of-{count:05}.gguf")
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A tensor that is being encoded: all of `out` is there when all slices are done."""
+
+    out: np.ndarray
+    slices: Sequence[Future[None]]
+
+
 class _Worker:
-    """Makes the bytes of one tensor after another, with all threads on each."""
+    """Makes the bytes of one tensor after another, with all threads on each; while one is written, the next one is begun."""
 
     def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, encode: Encode, progress: Callable[[int], None]) -> None:
         self._pool, self._importance, self._encode, self._progress = pool, importance, encode, progress
+        self._rows: list[Row] = []
         self._planned = 0
+        self._begun: dict[int, _Job] = {}
 
     def bytes_of(self, row: Row) -> Callable[[], memoryview]:
         """A function that gives the tensor's new bytes when they are to be written."""
 
-        done = self._planned   # when its turn comes, whether what is before it was made or there already
+        number, done = len(self._rows), self._planned   # when its turn comes, whether what is before it was made or there already
+        self._rows.append(row)
         self._planned += row.tensor.nbytes
 
         def made() -> memoryview:
             self._progress(done)
-            content = self._encoded(row) if row.changes else row.tensor.read()
+            content = self._encoded(number) if row.changes else row.tensor.read()
             return content.reshape(-1).data
 
         return made
 
-    def _encoded(self, row: Row) -> np.ndarray:
-        if (made := self._encode(row, self._pool)) is not None:
+    def stop(self) -> None:
+        """Begin no more slices."""
+        for job in self._begun.values():
+            for each in job.slices:
+                each.cancel()
+
+    def _encoded(self, number: int) -> np.ndarray:
+        if (made := self._encode(self._rows[number], self._pool)) is not None:
             return made
+        if number not in self._begun:
+            self._begun[number] = self._begin(number)
+        if self._encode is usual and number + 1 < len(self._rows) and self._rows[number + 1].changes:
+            self._begun[number + 1] = self._begin(number + 1)
+        for each in self._begun[number].slices:
+            each.result()
+        return self._begun.pop(number).out
+
+    def _begin(self, number: int) -> _Job:
+        row = self._rows[number]
         tensor, source, target = row.tensor, by_id(row.tensor.type), by_name(row.type)
         weights = self._importance.of(tensor.name, tensor.shape) if self._importance else None
         out = np.empty((tensor.rows, target.row_bytes(tensor.shape[-1])), np.uint8)
 
-        def encode(part: tuple[int, int, int]) -> None:
-            matrix, start, stop = part
+        def encode(matrix: int, start: int, stop: int) -> None:
             x = source.dequantize(tensor.read(start, stop))
             try:
                 out[start:stop] = target.quantize(x, None if weights is None else weights[matrix])
             except ModelError as error:
                 raise ModelError(f"tensor {tensor.name!a}, from row {start} on: {error}") from None
 
-        for _ in self._pool.map(encode, slices(tensor.shape, _SLICE)):
-            pass
-        return out
+        return _Job(out, [self._pool.submit(encode, *part) for part in slices(tensor.shape, _SLICE)])
