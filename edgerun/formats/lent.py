@@ -1,6 +1,6 @@
 """Searches in machine code, where a backend has lent some: they give the bits of `search.py` and `superblock.py`. Knows no backend.
 
-What is lent may come and go while weights are encoded, as no byte depends on it.
+So no byte depends on whether any are lent, but for codebooks: of two vectors that are equally near but for rounding, it may be the other.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ class Searches(Protocol):
 
     def rounded(self, x: np.ndarray, kind: Literal["signed", "ranged", "whole"], top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Blocks of 32 as Q4_0, Q4_1 and Q8_0 round them: d and low float32 [n], codes."""
+
+    def vectors(self, x: np.ndarray, w: np.ndarray, scale: np.ndarray, levels: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`matching.Points.nearest` for a multiple of 16 runs: up to rounding, as its product of matrices has no order of its own."""
 
     def floats(self, halves: np.ndarray) -> np.ndarray:
         """float16 as float32, of the same shape; a NaN of any kind becomes a quiet one, as it does in llama.cpp."""

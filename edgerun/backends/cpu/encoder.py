@@ -1,4 +1,4 @@
-"""Encoding weights with machine code: the searches of `edgerun/formats`, bit for bit. Knows the kernels' words, no format."""
+"""Encoding weights with machine code: the searches of `edgerun/formats`. Knows the words of the kernels, no format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from edgerun.backends.cpu.native import Linked
 from edgerun.formats import search
 
-KERNELS = ("encode_line", "encode_round", "encode_scale", "widen")
+KERNELS = ("encode_line", "encode_round", "encode_scale", "encode_vector", "widen")
 _LANES = 16
 _KINDS = ("signed", "ranged", "whole")
 
@@ -19,7 +19,7 @@ class Encoder:
     """See `formats/lent.py`. Threads may share it."""
 
     def __init__(self, linked: Linked) -> None:
-        self._line, self._round, self._scale, self._widen = (linked.function(name, 2) for name in KERNELS)
+        self._line, self._round, self._scale, self._vector, self._widen = (linked.function(name, 2) for name in KERNELS)
 
     def line(
         self, x: np.ndarray, weights: np.ndarray | None, sub: int, top: int, levels: int, stretch: np.ndarray
@@ -43,6 +43,17 @@ class Encoder:
         """See `Searches.rounded`."""
         heads, codes = _run(self._round, x, None, 32, 32, 2, [_KINDS.index(kind), _word(top)])
         return heads[:, 0], heads[:, 1], codes
+
+    def vectors(self, x: np.ndarray, w: np.ndarray, scale: np.ndarray, levels: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Searches.vectors`."""
+        count, width = x.shape
+        x, w, scale = (np.ascontiguousarray(a, np.float32) for a in (x, w, scale))
+        places = (64 * halves).astype(np.int32)
+        index, gain = np.empty(count, np.float32), np.empty(count, np.float32)
+        read = [x.ctypes.data, w.ctypes.data, scale.ctypes.data, width, len(levels), levels.ctypes.data, len(places), places.ctypes.data]
+        args = np.array([*read, index.ctypes.data, gain.ctypes.data], np.int64)
+        self._vector(args.ctypes.data, count)
+        return index.astype(np.intp), gain
 
     def floats(self, halves: np.ndarray) -> np.ndarray:
         """See `Searches.floats`."""
