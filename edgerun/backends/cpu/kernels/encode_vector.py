@@ -44,7 +44,7 @@ def half_sums(args: int, x: int, w: int, scale: int, width: int, room: int) -> N
 def encode_vector(args: int, count: int) -> None:
     """The vectors of `count` runs."""
     x, w, low, high, width = _x(), _w(), _low(), _high(), S.word(args, WIDTH)
-    vectors, halves = S.word(args, VECTORS), S.word(args, HALVES)
+    vectors, halves, one = S.word(args, VECTORS), S.word(args, HALVES), S.splat(S.f32(1.0))
     for first in range(0, count, 16):
         for k in range(0, width, 4):
             stage(S.word(args, X) + 4 * (width * first + k), 4 * width, x + 64 * k)
@@ -53,10 +53,11 @@ def encode_vector(args: int, count: int) -> None:
         half_sums(args, x, w, S.word(args, SCALE) + 4 * first, middle, low)
         half_sums(args, x + 64 * middle, w + 64 * middle, S.word(args, SCALE) + 4 * first, middle, high)
         best = S.add(S.load_f32(low + S.peek_i32(halves)), S.load_f32(high + S.peek_i32(halves + 4)))
-        place = S.zero()
-        for i in range(1, vectors):
-            gain = S.add(S.load_f32(low + S.peek_i32(halves + 8 * i)), S.load_f32(high + S.peek_i32(halves + 8 * i + 4)))
-            place, best = E.below(best, gain, S.splat(S.f32(i)), place), E.below(best, gain, gain, best)
+        place = number = S.zero()
+        for at in range(halves + 8, halves + 8 * vectors, 8):
+            number = S.add(number, one)
+            gain = S.add(S.load_f32(low + S.peek_i32(at)), S.load_f32(high + S.peek_i32(at + 4)))
+            place, best = E.below(best, gain, number, place), E.below(best, gain, gain, best)
         S.store_f32(S.word(args, INDEX) + 4 * first, place)
         S.store_f32(S.word(args, GAIN) + 4 * first, best)
 
