@@ -137,6 +137,7 @@ def measure(path: Path, wanted: Budget, choices: Choices, given: Importance | No
     """Load the model and find out what it suffers by. given: an importance matrix, which then need not be made."""
     from edgerun import machine
     from quant.calibration import Calibration, default_text
+    from quant.encoders import encoders
     from quant.importance import Importance
     from quant.optimize import asked, matrices, options, refuse_impossible
     from quant.sensitivity import factors
@@ -157,6 +158,11 @@ def measure(path: Path, wanted: Budget, choices: Choices, given: Importance | No
         importance = given or Importance.of_sums(last("measuring inputs, windows:", squares(source, parts.used), len(parts.used), quiet).of)
         with status("measuring what errors do, groups of matrices:", 0.0, wanted=not quiet) as advance:
             found = factors(source, matrices(source.file), importance, parts.ids, advance)
-        with status("trying types, matrices:", 0.0, wanted=not quiet) as advance:
+        weights = sum(math.prod(tensor.shape) for tensor in source.file.tensors.values())
+        with (
+            phases(str(path), quiet) as compiling,
+            encoders(weights, compiling),
+            status("trying types, matrices:", 0.0, wanted=not quiet) as advance,
+        ):
             judged = options(source.file, wanted, decided, importance, found, machine.threads(threads).count, advance)
     return Measured(wanted, decided, importance, judged, parts, threads, quiet)

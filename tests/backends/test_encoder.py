@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "formats"))
-from format_cases import CODED, weights
+from format_cases import CODED, every_codebook, nmse, weights
 
 from edgerun.backends.cpu.encoder import KERNELS, Encoder
 from edgerun.backends.cpu.isa import PORTABLE, Isa, choose
@@ -24,9 +24,9 @@ SEARCHED = [fmt for fmt in CODED if not fmt.name.startswith(("IQ1", "IQ2", "IQ3"
 
 
 @pytest.fixture(scope="session", params=ISAS, ids=lambda isa: isa.name)
-def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+def encoder(request: pytest.FixtureRequest, shared_home: Path) -> Encoder:
     isa: Isa = request.param
-    return Encoder(Linked(KernelStore(isa, tmp_path_factory.mktemp("kernels")).load(KERNELS), isa))
+    return Encoder(Linked(KernelStore(isa, shared_home / "kernels").load(KERNELS), isa))
 
 
 def strange() -> Iterator[np.ndarray]:
@@ -61,18 +61,48 @@ def test_equal_to_numpy(encoder: Encoder, fmt: Format, case: str) -> None:
 
 def test_it_is_asked(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal bytes say nothing where NumPy makes both."""
-    asked = []
-    for name in ("line", "scale", "rounded", "floats"):
-        monkeypatch.setattr(Encoder, name, lambda self, *args, name=name, own=getattr(Encoder, name): (asked.append(name), own(self, *args))[1])
+    asked: list[str] = []
+
+    def watch(name: str, own: Callable) -> None:
+        monkeypatch.setattr(Encoder, name, lambda self, *args: (asked.append(name), own(self, *args))[1])
+
+    for name in ("line", "scale", "rounded", "vectors", "floats"):
+        watch(name, getattr(Encoder, name))
     x = weights(2, 512)
     with lending(encoder):
-        for kind in ("Q4_K", "Q6_K", "Q8_0"):
+        for kind in ("Q4_K", "Q6_K", "Q8_0", "IQ3_S"):
             by_name(kind).quantize(x)
         by_name("F16").dequantize(by_name("F16").quantize(x))
-    assert asked == ["line", "scale", "rounded", "floats"]
+    assert list(dict.fromkeys(asked)) == ["line", "scale", "rounded", "vectors", "floats"]
+    asked.clear()
     assert lent() is None
     by_name("Q4_K").quantize(x)
-    assert len(asked) == 4
+    assert not asked
+
+
+@every_codebook
+@pytest.mark.parametrize("weighed", [False, True])
+def test_codebooks_lose_as_much(encoder: Encoder, fmt: Format, weighed: bool) -> None:
+    """Their products of matrices have no order, so of two vectors that are nearly as near it may be the other."""
+    x = weights(24, 1024)
+    importance = np.random.default_rng(1).lognormal(0, 1.5, 1024).astype(np.float32) if weighed else None
+    wanted = fmt.quantize(x, importance)
+    with lending(encoder):
+        found = fmt.quantize(x, importance)
+    w = 1.0 if importance is None else importance
+    assert nmse(fmt.dequantize(found), x, w) == pytest.approx(nmse(fmt.dequantize(wanted), x, w), rel=1e-3)
+    assert (found.reshape(-1, fmt.nbytes) == wanted.reshape(-1, fmt.nbytes)).all(-1).mean() > 0.9
+
+
+@every_codebook
+def test_codebooks_and_strange_weights(encoder: Encoder, fmt: Format) -> None:
+    x = CASES["strange"]()
+    with lending(encoder):
+        found = fmt.dequantize(fmt.quantize(x))
+    wanted = fmt.dequantize(fmt.quantize(x))
+    assert np.isfinite(found).all()
+    for row, mine, other in zip(x, found, wanted, strict=True):
+        assert np.square(mine - row, dtype=np.float64).sum() <= 1.01 * np.square(other - row, dtype=np.float64).sum() + 1e-9
 
 
 def test_halves(encoder: Encoder) -> None:
