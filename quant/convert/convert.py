@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +60,22 @@ def sources(plan: Plan) -> bytes:
 
 
 def _bytes(row: Row, config: Config, pool: ThreadPoolExecutor, threads: int) -> Iterator[memoryview]:
-    """The tensor's bytes, in order; encoded by all threads, a few slices ahead of the disk."""
+    """The tensor's bytes, in order; read and encoded by all threads, a few slices ahead of what is written."""
     waiting: deque[Future[memoryview]] = deque()
     for piece in pieces(row, config):
         everything = piece.load(0, piece.rows) if piece.whole else None
         for start, stop in piece.slices(row.shape[-1]):
-            x = piece.load(start, stop) if everything is None else everything[start:stop]
-            waiting.append(pool.submit(encoded, x, piece.dtype, row))
+            load = piece.load if everything is None else partial(_part, everything)
+            waiting.append(pool.submit(_encoded, load, start, stop, piece.dtype, row))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def _encoded(load: Callable[[int, int], np.ndarray], start: int, stop: int, dtype: str, row: Row) -> memoryview:
+    return encoded(load(start, stop), dtype, row)
+
+
+def _part(x: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return x[start:stop]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -103,3 +104,22 @@ def test_unwritable(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written: No such file") as caught, GGUFWriter(tmp_path / "none" / "m.gguf") as writer:
         writer.add("k", 1)
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no such hint")
+def test_the_disk_begins_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hints: list[tuple[int, int, int]] = []
+
+    def hint(fd: int, start: int, count: int, advice: int) -> None:
+        hints.append((start, count, os.fstat(fd).st_size))
+        raise OSError(22, "Invalid argument")   # as of a file system that does not take it
+
+    monkeypatch.setattr(os, "posix_fadvise", hint)
+    monkeypatch.setattr("edgerun.gguf.writer._STORED", 4096)
+    with GGUFWriter(tmp_path / "m.gguf") as writer:
+        for name in "ab":
+            writer.add_tensor(name, lambda: iter([bytes(1024)] * 10), 24, (10, 1024))
+    with open_gguf(tmp_path / "m.gguf") as model:
+        assert [start for start, _, _ in hints[1:]] == [start + count for start, count, _ in hints[:-1]]
+        assert all(4096 <= count < 4096 + 1024 + 32 and start + count == size for start, count, size in hints)
+        assert model.size - 4096 < sum(count for _, count, _ in hints) + model.tensors["a"].offset <= model.size
