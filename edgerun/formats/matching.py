@@ -77,9 +77,14 @@ def magnitudes(layout: Layout, x: np.ndarray, importance: np.ndarray | None, eve
     return _Problem(layout, size, w, assign).solve()
 
 
-def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: float, shared: int) -> Match:
-    """Vectors to whose values `by` is added, or subtracted where signs are set: alike in `shared` vectors of 8. x: float32 [rows, cols]."""
+def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: float, shared: int, by_size: bool = False) -> Match:
+    """Vectors to whose values `by` is added, or subtracted where signs are set: alike in `shared` vectors of 8. x: float32 [rows, cols].
+
+    by_size: large weights count more with importance too.
+    """
     w = search.error_weights(x, importance, layout.sub)
+    if by_size and importance is not None and importance.any():
+        w *= search.error_weights(x, None, layout.sub)
     points = _points(layout.book, layout.unit)
     runs, weights = x.reshape(-1, 8), w.reshape(-1, 8)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from format_cases import every_codebook, nmse, weights
 
-from edgerun.formats import Format, codebooks, matching
+from edgerun.formats import Format, by_name, codebooks, matching
 from edgerun.formats.codebook import Codebook, scale_nibbles, sign_words
 
 
@@ -45,6 +45,14 @@ def test_columns_that_count_more_are_met_better(fmt: Format) -> None:
     importance[::4] = 100
     plain, weighed = fmt.dequantize(fmt.quantize(x)), fmt.dequantize(fmt.quantize(x, importance))
     assert nmse(weighed[:, ::4], x[:, ::4]) < 0.8 * nmse(plain[:, ::4], x[:, ::4])
+
+
+def test_large_weights_count_more_in_iq1_s_with_importance_too() -> None:
+    fmt, x = by_name("IQ1_S"), weights(64, 1024)
+    assert np.array_equal(fmt.quantize(x, np.ones(1024, np.float32)), fmt.quantize(x))
+    importance = np.random.default_rng(1).lognormal(0, 1.5, 1024).astype(np.float32)
+    y = fmt.dequantize(fmt.quantize(x, importance)).astype(np.float64)
+    assert 0.87 < (importance * x * y).sum() / (importance * x * x).sum() < 1   # by importance alone it is 0.84
 
 
 @every_codebook
