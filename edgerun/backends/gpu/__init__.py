@@ -31,9 +31,8 @@ def compile(
 ) -> GpuExecutor:
     """Load the weights and make the program runnable on a device, or on the one of that name.
 
-    Arguments as those of the CPU backend; keys and values are kept as f16 or f32. numerics: "fast" (int8 activations) or "exact"
-    (float32 activations; weights stay as they are). Errors: those of reading tensors, Unsupported where `refusal` has a reason,
-    DeviceError, ResourceError.
+    Arguments as those of the CPU backend; keys and values are kept as f16 or f32. numerics: activations are float32 in both,
+    and weights stay as they are. Errors: those of reading tensors, Unsupported where `refusal` has a reason, DeviceError, ResourceError.
     """
     opened = device if isinstance(device, Device) else open_device(device)
-    return GpuExecutor(program, tensors, opened, pages=pages, max_rows=max_rows, threads=threads, exact=numerics == "exact", kv=kv, progress=progress)
+    return GpuExecutor(program, tensors, opened, pages=pages, max_rows=max_rows, threads=threads, kv=kv, progress=progress)

@@ -48,7 +48,7 @@ def _multiplying(device: Device, name: str, room: int, side: int) -> float:
     x, y = View("x", 0, side), View("y", 0, side)
     products = [ops.Linear(x, y, (matrix.name,), (None,)) for matrix in matrices]
     program = Program((ops.Embed(x, "w0"), *products), {"x": side, "y": side}, (), frozenset(m.name for m in matrices), side, "y")
-    executor = GpuExecutor(program, {m.name: m for m in matrices}, device, pages=1, max_rows=1, threads=1, exact=False, kv="f16", progress=None)
+    executor = GpuExecutor(program, {m.name: m for m in matrices}, device, pages=1, max_rows=1, threads=1, kv="f16", progress=None)
     try:
         return rate(executor.repeat, sum(m.nbytes for m in matrices))
     finally:

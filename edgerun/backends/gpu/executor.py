@@ -44,7 +44,7 @@ def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_row
     layout = Layout(program, max_rows)
     weights = sum(matrix_bytes(tensors[name]) for names in matrices(program, tensors) for name in names)
     weights += sum(4 * vector_words(parts, tensors) for parts in vectors(program, tensors))
-    scratch = 4 * (layout.words + layout.quantized + frame.words(layout.rows, pages)) + PIECE
+    scratch = 4 * (layout.words + frame.words(layout.rows, pages)) + PIECE
     return MemoryPlan(weights, kv=pages * sum(sum(kv_bytes(cache, half(kv))) for cache in program.caches), scratch=scratch)
 
 
@@ -53,7 +53,7 @@ class GpuExecutor:
 
     def __init__(
         self, program: Program, tensors: Mapping[str, Tensor], device: Device, *,
-        pages: int, max_rows: int, threads: int, exact: bool, kv: str, progress: Progress | None,
+        pages: int, max_rows: int, threads: int, kv: str, progress: Progress | None,
     ) -> None:  # fmt: skip
         plan(program, tensors, pages=pages, max_rows=max_rows, kv=kv)
         self.n_vocab, self.pages, self.max_rows = program.n_vocab, pages, max_rows
@@ -64,9 +64,9 @@ class GpuExecutor:
         self._weights = Weights(queue, tensors, matrices(program, tensors), vectors(program, tensors))
         self._arena = queue.buffer(4 * layout.words, "activations")
         self._frame = queue.buffer(4 * frame.words(layout.rows, pages), "tables of pages")
-        shared = {0: self._arena, 1: self._weights.vectors, 2: self._frame, 7: queue.buffer(4 * layout.quantized, "quantized activations")}
+        shared = {0: self._arena, 1: self._weights.vectors, 2: self._frame}
         pipelines = Pipelines(queue, shared)
-        self._recorder = Recorder(program, tensors, layout, self._weights, pipelines, queue, pages=pages, half=half(kv), fast=not exact)
+        self._recorder = Recorder(program, tensors, layout, self._weights, pipelines, queue, pages=pages, half=half(kv))
         pipelines.upload()
         self._weights.load(threads, (lambda done, of: progress("weights", done, of)) if progress else None)
         self._most = 2e8   # multiplications of a submit: found out while steps run

@@ -6,6 +6,7 @@ bound while a step runs. Parameters lie one behind the other in uniform buffers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,27 @@ from edgerun.backends.gpu.queue import UNIFORM, Queue
 from edgerun.backends.gpu.source import Source
 
 NONE = 0xFFFFFFFF   # an offset that stands for nothing
-_KINDS = ("storage", "read-only-storage", "read-only-storage", "uniform", "read-only-storage", "storage", "storage", "storage", "storage")
+_KINDS = ("storage", "read-only-storage", "read-only-storage", "uniform", "read-only-storage", "storage", "storage", "storage")
 _PER_BUFFER = 64
 _COMPUTE = 4   # wgpu.ShaderStage.COMPUTE
 
 
+@dataclass(frozen=True)
+class Range:
+    """Bytes of a buffer, from `start` up to `stop`."""
+
+    buffer: Any
+    start: int
+    stop: int
+
+
+def whole(buffer: Any) -> Range:
+    """All of a buffer."""
+    return Range(buffer, 0, buffer.size)
+
+
 class Pipelines:
-    """shared: the buffers of bindings 0, 1, 2 and 7; that of 0 is bound again as 8. A binding that a kernel does not use gets a small buffer of its own."""
+    """shared: the buffers of bindings 0, 1 and 2. A binding that a kernel does not use gets a small buffer of its own."""
 
     def __init__(self, queue: Queue, shared: dict[int, Any]) -> None:
         self._queue, self._native = queue, queue.device.wgpu
@@ -28,8 +43,9 @@ class Pipelines:
         self._layout = self._native.create_bind_group_layout(entries=entries)
         self._outline = self._native.create_pipeline_layout(bind_group_layouts=[self._layout])
         self._made: dict[Source, Any] = {}
-        unused = {i: queue.buffer(16, "nothing") for i in (4, 5, 6)}
-        self._bound = unused | shared | {8: shared[0]}
+        unused = {i: queue.buffer(16, "nothing") for i in (4, 5, 6, 7)}
+        self.arena = shared[0]
+        self._bound = {i: whole(b) for i, b in (unused | shared).items()}
         self._align = max(256, queue.device.facts.limits["min-uniform-buffer-offset-alignment"])
         self._uniforms: list[tuple[Any, np.ndarray]] = []
         self._next = _PER_BUFFER
@@ -40,11 +56,11 @@ class Pipelines:
             self._made[source] = self._queue.guarded(lambda: self._compiled(source))
         return self._made[source]
 
-    def group(self, source: Source, values: dict[str, int | float], own: dict[int, Any]) -> Any:
-        """What a dispatch of the kernel is bound to: `values` for its parameters, `own` buffers by binding."""
+    def group(self, source: Source, values: dict[str, int | float], own: dict[int, Range]) -> Any:
+        """What a dispatch of the kernel is bound to: `values` for its parameters, `own` ranges by binding."""
         uniform, at = self._parameters(pack(source, values))
-        entries = [{"binding": i, "resource": {"buffer": b, "offset": 0, "size": b.size}} for i, b in (self._bound | own).items()]
-        entries.append({"binding": 3, "resource": {"buffer": uniform, "offset": at, "size": 256}})
+        bound = self._bound | own | {3: Range(uniform, at, at + 256)}
+        entries = [{"binding": i, "resource": {"buffer": r.buffer, "offset": r.start, "size": r.stop - r.start}} for i, r in bound.items()]
         return self._queue.guarded(lambda: self._native.create_bind_group(layout=self._layout, entries=entries))
 
     def upload(self) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from edgerun.backends.executor import PAGE, Tensor
 from edgerun.backends.gpu.frame import MOST_ROWS
-from edgerun.backends.gpu.joining import Names, Parts, joined
+from edgerun.backends.gpu.joining import Names, Parts
 from edgerun.backends.gpu.layout import Layout, turning
 from edgerun.backends.gpu.lowering import LOWERINGS
-from edgerun.backends.gpu.pipelines import NONE, Pipelines
+from edgerun.backends.gpu.pipelines import NONE, Pipelines, Range, whole
 from edgerun.backends.gpu.queue import Queue
 from edgerun.backends.gpu.source import Source
 from edgerun.backends.gpu.weights import Matrix, Weights
@@ -68,23 +68,20 @@ class Recorder:
 
     def __init__(
         self, program: Program, tensors: Mapping[str, Tensor], layout: Layout, weights: Weights, pipelines: Pipelines, queue: Queue, *,
-        pages: int, half: bool, fast: bool,
+        pages: int, half: bool,
     ) -> None:  # fmt: skip
         """tensors: for their shapes and formats."""
-        self.layout, self.half, self.fast, self.caches = layout, half, fast, program.caches
+        self.layout, self.half, self.caches = layout, half, program.caches
         self.matrices: Mapping[Names, Matrix] = weights.matrices
-        self.tensors = tensors
+        self.tensors, self.arena = tensors, pipelines.arena
         self.dispatches: list[Dispatch] = []
         self.embeddings: list[ops.Embed] = []
-        self.next: ops.Op | None = None   # the op behind the one that is lowered
         self.hidden: ops.View | None = None
         self.body = 0
         self.on_outputs = False
-        self.fresh: tuple[ops.View, int] | None = None   # what lies quantized as it is now, in steps of at most how many rows
         self._weights, self._pipelines = weights, pipelines
-        self._memories = [[queue.buffer(pages * n, "key/value memory") for n in kv_bytes(cache, half)] for cache in program.caches]
-        steps = fused(program.ops)
-        for op, self.next in zip(steps, [*steps[1:], None], strict=True):
+        self._memories = [[whole(queue.buffer(pages * n, "key/value memory")) for n in kv_bytes(cache, half)] for cache in program.caches]
+        for op in fused(program.ops):
             LOWERINGS[type(op)](self, op)
 
     def vector(self, name: str | None) -> int:
@@ -95,7 +92,7 @@ class Recorder:
         """Where the numbers of vectors one behind the other begin; NONE for none."""
         return self._weights.vector(parts) if parts else NONE
 
-    def memory(self, cache: int) -> dict[int, Any]:
+    def memory(self, cache: int) -> dict[int, Range]:
         """The bindings of the keys and values of a cache."""
         keys, values = self._memories[cache]
         return {5: keys, 6: values}
@@ -107,27 +104,12 @@ class Recorder:
             places[name], places[f"{name}_stride"] = self.layout.at(view)
         return places
 
-    def writes(self, view: ops.View) -> None:
-        """What was made from this buffer is stale."""
-        if self.fresh and self.fresh[0].buffer == view.buffer:
-            self.fresh = None
-
-    def wanted_in_int8(self, out: ops.View) -> bool:
-        """Whether what comes next multiplies with what is written now as int8, in steps of few rows."""
-        op = self.next
-        if not isinstance(op, ops.Linear) or op.x != out or not self.fast:
-            return False
-        return any(self.matrices[names].packing.kind == "code" for names, _ in joined(op, self.tensors))
-
     def add(
-        self, source: Source, values: dict[str, int | float], x: int, *, z: int = 1, out: ops.View | None = None,
-        own: dict[int, Any] | None = None, per: int = 1, between: tuple[int, int] = (1, MOST_ROWS), reach: tuple[int, int] = (0, NONE),
-        macs: int = 0,
+        self, source: Source, values: dict[str, int | float], x: int, *, z: int = 1, own: dict[int, Range] | None = None,
+        per: int = 1, between: tuple[int, int] = (1, MOST_ROWS), reach: tuple[int, int] = (0, NONE), macs: int = 0,
     ) -> None:  # fmt: skip
         """Append a dispatch of `x` workgroups for each `per` rows."""
         assert 0 < x < 1 << 16, (source.name, x)
         assert 0 < z < 1 << 16, (source.name, z)
         group = self._pipelines.group(source, values, own or {})
         self.dispatches.append(Dispatch(self._pipelines.pipeline(source), group, x, z, per, *between, *reach, self.on_outputs, macs))
-        if out:
-            self.writes(out)

@@ -17,7 +17,7 @@ from edgerun.formats.packing import Packing
 FOLDER = Path(__file__).with_name("wgsl")
 _PARAMS = re.compile(r"struct Params \{(.*?)\}", re.DOTALL)
 _SUM = re.compile(r"\{(\d+) \* (\d+) \+ (\d+)\}")
-_SHARED = {"map": ("functions", "int8"), "norm": ("int8",), "quantize": ("int8",), "route": ("functions",), "store": ("memory",), "matvec": ("product",), "matmul": ("product",)}   # texts that go in front of a kernel's own
+_SHARED = {"map": ("functions",), "route": ("functions",), "store": ("memory",), "matvec": ("product",), "matmul": ("product",)}   # texts that go in front of a kernel's own
 
 
 @dataclass(frozen=True)

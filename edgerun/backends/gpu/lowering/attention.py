@@ -25,7 +25,7 @@ def rope(r: Recorder, op: ops.Rope) -> None:
     values: dict[str, int | float] = {
         "x": x, "x_stride": stride, "width": op.x.width // op.heads, "heads": op.heads, "pairs": pairs, "table": r.layout.ropes[turning(op)], "near": near, "far": far,
     }  # fmt: skip
-    r.add(kernel("rope"), values, -(-op.heads * pairs // LANES), out=op.x)
+    r.add(kernel("rope"), values, -(-op.heads * pairs // LANES))
 
 
 def store(r: Recorder, op: ops.Store) -> None:
@@ -47,13 +47,13 @@ def attention(r: Recorder, op: ops.Attention) -> None:
     shape, own = _shape(cache, r.half), r.memory(op.cache)
     alone, shared = kernel("attention", (*shape, ("SPLITS", 1))), (*shape, ("SPLITS", layout.SPLITS))
     if not layout.split(op):
-        r.add(alone, values, op.heads, out=op.out, own=own)
+        r.add(alone, values, op.heads, own=own)
         return
     few = (1, layout.FEW)
     r.add(alone, values, op.heads, own=own, between=few, reach=(0, layout.LONG))
     r.add(kernel("attention", shared), values, op.heads, z=layout.SPLITS, own=own, between=few, reach=(layout.LONG + 1, NONE))
     r.add(kernel("combine", shared), {"parts": parts, "heads": op.heads} | r.places(out=op.out), op.heads, between=few, reach=(layout.LONG + 1, NONE))
-    r.add(alone, values, op.heads, out=op.out, own=own, between=(layout.FEW + 1, MOST_ROWS))
+    r.add(alone, values, op.heads, own=own, between=(layout.FEW + 1, MOST_ROWS))
 
 
 def _shape(cache: Cache, half: bool) -> tuple[tuple[str, int | bool], ...]:

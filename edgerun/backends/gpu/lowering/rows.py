@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgerun.backends.gpu.frame import MOST_ROWS
-from edgerun.backends.gpu.layout import quantized_words
+from edgerun.backends.gpu.layout import padded
+from edgerun.backends.gpu.pipelines import NONE
 from edgerun.backends.gpu.source import kernel
 from edgerun.graph import ops
 
@@ -23,24 +23,13 @@ def mapped(r: Recorder, result: str, x: ops.View, out: ops.View, y: ops.View | N
     own = y or x
     values: dict[str, int | float] = {"y_step": int(own.width > 1 or out.width == 1), "width": out.width, "vector": r.vector(vector)}
     values |= dict(zip("uvs", (*numbers, 0.0, 0.0, 0.0), strict=False)) | r.places(x=x, y=own, out=out)
-    for between, constants in variants(r, out, values):
-        r.add(kernel("map", constants, parts=(("EXPRESSION", result),)), values, -(-out.width // LANES), between=between)
-    written(r, out)
+    r.add(kernel("map", parts=(("EXPRESSION", result),)), values, -(-out.width // LANES))
 
 
-def variants(r: Recorder, out: ops.View, values: dict[str, int | float]) -> list[tuple[tuple[int, int], tuple[tuple[str, bool], ...]]]:
-    """For which numbers of rows a kernel with which constants writes out: for few, as int8 too where that is wanted next."""
-    values["q_stride"] = quantized_words(out.width) // 4
-    if not r.wanted_in_int8(out):
-        return [((1, MOST_ROWS), (("QUANTIZE", False),))]
-    return [((1, MANY - 1), (("QUANTIZE", True),)), ((MANY, MOST_ROWS), (("QUANTIZE", False),))]
-
-
-def written(r: Recorder, out: ops.View) -> None:
-    """What was written is new, and may be there as int8."""
-    r.writes(out)
-    if r.wanted_in_int8(out):
-        r.fresh = out, MANY - 1
+def copied(r: Recorder, x: ops.View, out: int) -> None:
+    """The rows of x, one behind the other, from word `out` on."""
+    values: dict[str, int | float] = {"y_step": 1, "out": out, "out_stride": padded(x.width), "width": x.width, "vector": NONE, "u": 0.0, "v": 0.0, "s": 0.0}
+    r.add(kernel("map", parts=(("EXPRESSION", "x"),)), values | r.places(x=x, y=x), -(-x.width // LANES))
 
 
 def gate(r: Recorder, op: ops.Gate) -> None:
@@ -95,20 +84,14 @@ def norm(r: Recorder, op: ops.Norm) -> None:
     lanes = 32 if width <= 128 else 256
     values: dict[str, int | float] = {"width": width, "own": width if op.own else 0, "eps": op.eps, "weight": r.vector(op.weight), "bias": r.vector(op.bias)}
     values |= r.places(x=op.x, out=op.out)
-    if op.groups > 1:
-        source = kernel("norm", (("LANES", lanes), ("CENTRED", op.kind == "layer"), ("QUANTIZE", False)))
-        r.add(source, values | {"q_stride": 0}, op.groups, out=op.out)
-        return
-    for between, constants in variants(r, op.out, values):
-        r.add(kernel("norm", (("LANES", lanes), ("CENTRED", op.kind == "layer"), *constants)), values, 1, between=between)
-    written(r, op.out)
+    r.add(kernel("norm", (("LANES", lanes), ("CENTRED", op.kind == "layer"))), values, op.groups)
 
 
 def select(r: Recorder, op: ops.Select) -> None:
     """From here on rows are those asked for."""
-    r.on_outputs, r.fresh = True, None
+    r.on_outputs = True
     values: dict[str, int | float] = {"width": op.out.width}
-    r.add(kernel("select"), values | r.places(x=op.x, out=op.out), -(-op.out.width // LANES), out=op.out)
+    r.add(kernel("select"), values | r.places(x=op.x, out=op.out), -(-op.out.width // LANES))
 
 
 def hidden(r: Recorder, op: ops.Hidden) -> None:

@@ -6,8 +6,7 @@
 @group(0) @binding(4) var<storage, read> w: array<u32>;              // a matrix, packed
 @group(0) @binding(5) var<storage, read_write> keys: array<u32>;     // [page][head][pair of columns][position]
 @group(0) @binding(6) var<storage, read_write> values: array<u32>;   // [page][head][position][pair of columns]
-@group(0) @binding(7) var<storage, read_write> q: array<vec4<u32>>;  // activations as int8: see quantize.wgsl
-@group(0) @binding(8) var<storage, read_write> fours: array<vec4<f32>>;   // `a` once more: only read, and not where the kernel writes
+@group(0) @binding(7) var<storage, read_write> fours: array<vec4<f32>>;   // activations that a product reads: see Layout.apart
 
 const NONE = 0xffffffffu;      // an offset that stands for nothing
 const LOWEST = -3.4e38;        // instead of -infinity, which a driver may assume away

@@ -1,19 +1,13 @@
 // out = EXPRESSION of x and y, number by number. EXPRESSION may use the column, and the numbers u, v and s of p.
 struct Params {
-    x: u32, x_stride: u32, y: u32, y_stride: u32, y_step: u32, out: u32, out_stride: u32, width: u32, u: f32, v: f32, s: f32, vector: u32, q_stride: u32,
+    x: u32, x_stride: u32, y: u32, y_stride: u32, y_step: u32, out: u32, out_stride: u32, width: u32, u: f32, v: f32, s: f32, vector: u32,
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let column = id.x;
     let row = id.y;
-    if (column < p.width) {
-        let x = a[p.x + row * p.x_stride + column];
-        a[p.out + row * p.out_stride + column] = EXPRESSION;
-    }
-    if (QUANTIZE) {
-        storageBarrier();
-        let block = (column - lane) / 16u + lane;
-        if (lane < 4u && block < p.width / 16u) { quantize(p.out + row * p.out_stride + 16u * block, row * p.q_stride + 2u * block); }
-    }
+    if (column >= p.width) { return; }
+    let x = a[p.x + row * p.x_stride + column];
+    a[p.out + row * p.out_stride + column] = EXPRESSION;
 }

@@ -16,13 +16,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if (bias != NONE) { bias += id * p.rows; }
     }
     //each t TOKENS
-    let x_$t = (p.x + min(token + $tu, most) * p.x_stride + group.z * p.x_slot) / ALIGNED;
+    let x_$t = (p.x + min(token + $tu, most) * p.x_stride + group.z * p.x_slot) / 4u;
     var sum_$t = 0.0;
     //end
     for (var unit = lane / 16u; unit < p.blocks * SUBS; unit += SPLITS) {
         let at = base + unit / SUBS * SIZE;
         let s = unit % SUBS;
-        PRODUCTS
+        //each t TOKENS
+        var dots_$t = 0.0;
+        var plain_$t = 0.0;
+        //end
+        //each g GROUPS
+        {
+            let c = quad(at, s, $gu, r);
+            //each t TOKENS
+            {
+                let v = fours[x_$t + unit * GROUPS + $gu];
+                dots_$t += dot(c, v);
+                if (OFFSET) { plain_$t += dot(vec4<f32>(1.0), v); }
+            }
+            //end
+        }
+        //end
+        let factor = scale(at, s, r);
+        //each t TOKENS
+        sum_$t += dots_$t * factor;
+        if (OFFSET) { sum_$t += plain_$t * offset(at, s, r); }
+        //end
     }
     //each t TOKENS
     part[$tu * LANES + lane] = sum_$t;

@@ -1,5 +1,5 @@
 // A workgroup brings one group of columns of one row to unit mean square, or to zero mean and unit variance.
-struct Params { x: u32, x_stride: u32, out: u32, out_stride: u32, width: u32, weight: u32, bias: u32, own: u32, eps: f32, q_stride: u32 }
+struct Params { x: u32, x_stride: u32, out: u32, out_stride: u32, width: u32, weight: u32, bias: u32, own: u32, eps: f32 }
 
 var<workgroup> part: array<f32, LANES>;
 
@@ -35,9 +35,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if (p.weight != NONE) { y *= vectors[p.weight + at + i]; }
         if (p.bias != NONE) { y += vectors[p.bias + at + i]; }
         a[out + i] = y;
-    }
-    if (QUANTIZE) {
-        storageBarrier();
-        for (var i = lane; i < p.width / 16u; i += LANES) { quantize(out + 16u * i, group.y * p.q_stride + 2u * i); }
     }
 }
