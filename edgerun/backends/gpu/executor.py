@@ -1,13 +1,14 @@
 """A model compiled for a device, behind `step`. Knows no file, no text, no WGSL.
 
 A step is cut into goes of at most 256 rows, a go into submits that take about a tenth of a second: a driver ends what holds a
-device for long, and Ctrl-C waits for one submit.
+device for long, and Ctrl-C waits for one submit. While the device is at work on a token, the step of the next is encoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from edgerun.backends.gpu.device import Device
 from edgerun.backends.gpu.joining import matrices, vectors
 from edgerun.backends.gpu.layout import Layout
 from edgerun.backends.gpu.pipelines import Pipelines
-from edgerun.backends.gpu.queue import PIECE, Job, Queue
-from edgerun.backends.gpu.recorder import Dispatch, Recorder, kv_bytes
+from edgerun.backends.gpu.queue import PIECE, Encoded, Job, Queue
+from edgerun.backends.gpu.recorder import Recorder, kv_bytes
 from edgerun.backends.gpu.refusal import refusal
 from edgerun.backends.gpu.weights import Weights, matrix_bytes, vector_words
 from edgerun.errors import Unsupported
@@ -48,6 +49,22 @@ def plan(program: Program, tensors: Mapping[str, Tensor], *, pages: int, max_row
     return MemoryPlan(weights, kv=pages * sum(sum(kv_bytes(cache, half(kv))) for cache in program.caches), scratch=scratch)
 
 
+class Part(NamedTuple):
+    """Of a program that ends where hidden rows are, or goes on to logits: what works on all rows, and what on those asked for."""
+
+    hidden: bool
+    body: bool = True
+    asked: bool = True
+
+
+class Ahead(NamedTuple):
+    """Work that was encoded before it was needed, and for which part, rows, rows asked for and reach."""
+
+    which: tuple[Part, int, int, bool]
+    jobs: list[Job]
+    work: Encoded
+
+
 class GpuExecutor:
     """See `backends/executor.Executor`. Not for several threads at once."""
 
@@ -71,6 +88,7 @@ class GpuExecutor:
         self._weights.load(threads, (lambda done, of: progress("weights", done, of)) if progress else None)
         self._most = 2e8   # multiplications of a submit: found out while steps run
         self._reach = 0    # positions of the longest sequence of a go
+        self._ahead: Ahead | None = None   # of a step of one row
         self._latest = 0   # rows of the latest step that are still there, 0 where it took several goes
 
     def step(self, batch: Batch) -> np.ndarray:
@@ -116,7 +134,7 @@ class GpuExecutor:
         """See `Executor.close`."""
         if self._queue:
             self._queue = None
-            del self._recorder, self._weights, self._arena, self._frame
+            del self._recorder, self._weights, self._arena, self._frame, self._ahead
 
     def _at_once(self, hidden: bool) -> int:
         """How many rows that are asked for are computed together."""
@@ -156,39 +174,52 @@ class GpuExecutor:
         """Run the rows that are there; the results of those asked for."""
         assert self._queue is not None
         recorder = self._recorder
-        dispatches = recorder.dispatches[: recorder.body] if hidden else recorder.dispatches
         view = recorder.hidden if hidden else ops.View(self._program.logits or "", 0, self.n_vocab)
         assert view is not None, "hidden rows of a program that does not mark them"
         if not len(asked):
-            self._run([d for d in dispatches if not d.on_outputs], rows, 0)
+            self._run(Part(hidden, asked=False), rows, 0)
         each = self._at_once(hidden)
         for start in range(0, len(asked), each):
-            part = asked[start : start + each].astype(np.uint32)
+            some = asked[start : start + each].astype(np.uint32)
             if start:
-                self._queue.write(self._frame, 4 * frame.OUTPUTS, np.array([len(part)], np.uint32))
-                self._queue.write(self._frame, 4 * frame.SELECTED, part)
-            self._run([d for d in dispatches if d.on_outputs] if start else dispatches, rows, len(part))
-            yield self._rows(view, len(part))
+                self._queue.write(self._frame, 4 * frame.OUTPUTS, np.array([len(some)], np.uint32))
+                self._queue.write(self._frame, 4 * frame.SELECTED, some)
+            self._run(Part(hidden, body=not start), rows, len(some))
+            yield self._rows(view, len(some))
 
-    def _run(self, dispatches: list[Dispatch], rows: int, outputs: int) -> None:
-        """Submit dispatches, a bounded piece of work at a time."""
+    def _run(self, part: Part, rows: int, outputs: int) -> None:
+        """Submit a part of the program. The same of the next token is encoded while the device is at work on this one."""
+        assert self._queue is not None
+        which = part, rows, outputs, self._reach >= self._recorder.far
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead.which == which:
+            self._queue.start(ahead.work)
+            jobs = ahead.jobs
+        else:
+            jobs = self._in_pieces(part, rows, outputs)
+        if rows == 1 and jobs:
+            self._ahead = Ahead(which, jobs, self._queue.encode(jobs))
+
+    def _in_pieces(self, part: Part, rows: int, outputs: int) -> list[Job]:
+        """Submit a bounded piece of work at a time; the jobs, if they were all in one."""
         assert self._queue is not None
         jobs: list[Job] = []
-        work, begun = 0.0, 0.0
-        for d in dispatches:
+        work, begun, one = 0.0, 0.0, True
+        for d in self._recorder.dispatches[: self._recorder.body if part.hidden else None]:
             count = outputs if d.on_outputs else rows
-            if not (d.low <= count <= d.high and d.near <= self._reach <= d.far):
+            if not (part.asked if d.on_outputs else part.body) or not (d.low <= count <= d.high and d.near <= self._reach <= d.far):
                 continue
             jobs.append((d.pipeline, d.group, d.x, -(-count // d.per), d.z))
             work += d.macs * count
             if work > self._most:
                 begun = begun or perf_counter()
                 self._queue.submit(jobs)
-                jobs, work = [], 0.0
+                jobs, work, one = [], 0.0, False
                 self._queue.wait()
                 begun = self._adapt(perf_counter() - begun)
         if jobs:
             self._queue.submit(jobs)
+        return jobs if one else []
 
     def _adapt(self, seconds: float) -> float:
         """Learn from how long a full submit took; now."""
@@ -204,6 +235,8 @@ class GpuExecutor:
         start, stride = self._layout.at(view)
         words = (rows - 1) * stride + view.width
         raw = self._queue.read(self._arena, 4 * start, 4 * words).view(np.float32)
+        if rows == 1:
+            return raw[None]
         room = np.zeros(rows * stride, np.float32)
         room[:words] = raw
         return room.reshape(rows, stride)[:, : view.width]

@@ -6,6 +6,7 @@ What a queue refuses ends the process, so nothing here is destroyed by hand or s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,13 @@ STORAGE = "STORAGE|COPY_DST|COPY_SRC"
 UNIFORM = "UNIFORM|COPY_DST"
 
 Job = tuple[Any, Any, int, int, int]   # a pipeline, its bind group, workgroups in x, y and z
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Jobs made ready to start; `native` is empty once they were started."""
+
+    native: list[Any]
 
 
 class Queue:
@@ -55,7 +63,17 @@ class Queue:
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Run jobs in their order, each after the one before has ended; returns before they have."""
-        self.guarded(lambda: self._native.queue.submit([self._encoded(jobs)]))
+        self.start(self.encode(jobs))
+
+    def encode(self, jobs: Iterable[Job]) -> Encoded:
+        """Jobs made ready to start; what is written until then they see."""
+        return Encoded([self.guarded(lambda: self._encoded(jobs))])
+
+    def start(self, work: Encoded) -> None:
+        """Run it, once: AssertionError the second time, where the device would end the process."""
+        assert work.native, "what was encoded runs once"
+        native = [work.native.pop()]
+        self.guarded(lambda: self._native.queue.submit(native))
 
     def wait(self) -> None:
         """Until all that was written and submitted is done."""

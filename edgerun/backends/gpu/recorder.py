@@ -83,6 +83,7 @@ class Recorder:
         self._memories = [[whole(queue.buffer(pages * n, "key/value memory")) for n in kv_bytes(cache, half)] for cache in program.caches]
         for op in fused(program.ops):
             LOWERINGS[type(op)](self, op)
+        self.far = min((d.near for d in self.dispatches if d.near), default=NONE)   # positions from which on other dispatches run
 
     def vector(self, name: str | None) -> int:
         """Where the numbers of a vector begin; NONE for none."""

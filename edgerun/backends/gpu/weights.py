@@ -1,7 +1,7 @@
 """Weights on a device: each matrix packed as on the CPU, in a buffer or several; vectors as floats in one buffer. Knows no op.
 
 A matrix that is larger than what a device binds is cut at row blocks, a stack of matrices between two of them. Host memory holds
-a slice at a time for each thread.
+a slice at a time for each thread, and no more threads than IN_FLIGHT has room for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from edgerun.backends.gpu.queue import Queue
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing
 
-SLICE = 4 << 20    # packed bytes that a thread works on
+SLICE = 1 << 20        # packed bytes that a thread works on, or those of 16 rows
+IN_FLIGHT = 40 << 20   # bytes in the memory of the host that are read or packed, besides those that the queue has staged
 LARGEST = 2 << 30      # bytes of a piece at most; devices have limits of their own
 MOST_BLOCKS = 65535   # row blocks of a piece: workgroups in one dimension
 
@@ -66,6 +67,11 @@ class Job:
     at: int
     start: int
     stop: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows once packed."""
+        return by_id(self.tensor.type).packing.nbytes(self.stop - self.start, self.tensor.shape[-1])
 
 
 def shape_of(tensor: Tensor) -> tuple[int, int, int]:
@@ -119,7 +125,8 @@ class Weights:
                 if progress:
                     progress(done, len(jobs))
 
-        with ThreadPoolExecutor(max(1, threads)) as pool:
+        room = IN_FLIGHT // (2 * max((job.nbytes for job in jobs), default=1))   # as they are read, and packed
+        with ThreadPoolExecutor(max(1, min(threads, room))) as pool:
             try:
                 for _ in pool.map(work, jobs):
                     pass
