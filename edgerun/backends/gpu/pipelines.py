@@ -43,6 +43,7 @@ class Pipelines:
         self._layout = self._native.create_bind_group_layout(entries=entries)
         self._outline = self._native.create_pipeline_layout(bind_group_layouts=[self._layout])
         self._made: dict[Source, Any] = {}
+        self._groups: dict[tuple[bytes, frozenset[tuple[int, Range]]], Any] = {}
         unused = {i: queue.buffer(16, "nothing") for i in (4, 5, 6, 7)}
         self.arena = shared[0]
         self._bound = {i: whole(b) for i, b in (unused | shared).items()}
@@ -58,7 +59,14 @@ class Pipelines:
 
     def group(self, source: Source, values: dict[str, int | float], own: dict[int, Range]) -> Any:
         """What a dispatch of the kernel is bound to: `values` for its parameters, `own` ranges by binding."""
-        uniform, at = self._parameters(pack(source, values))
+        data = pack(source, values)
+        key = data.tobytes(), frozenset(own.items())
+        if key not in self._groups:   # kernels for different numbers of rows share one
+            self._groups[key] = self._group(data, own)
+        return self._groups[key]
+
+    def _group(self, data: np.ndarray, own: dict[int, Range]) -> Any:
+        uniform, at = self._parameters(data)
         bound = self._bound | own | {3: Range(uniform, at, at + 256)}
         entries = [{"binding": i, "resource": {"buffer": r.buffer, "offset": r.start, "size": r.stop - r.start}} for i, r in bound.items()]
         return self._queue.guarded(lambda: self._native.create_bind_group(layout=self._layout, entries=entries))

@@ -9,9 +9,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let most = frame[p.many] - 1u;
     var base = group.x * p.blocks * SIZE;
     var bias = p.bias;
+    var units = p.blocks * SUBS;   // 0 where the matrix is not in this piece of the stack: all lanes come to the barrier
     if (STACK) {
         let id = u32(a[p.choice + min(token, most) * p.choice_stride + group.z]);
-        if (id < p.first || id >= p.first + p.count) { return; }
+        if (id < p.first || id >= p.first + p.count) { units = 0u; }
         base += (id - p.first) * p.size;
         if (bias != NONE) { bias += id * p.rows; }
     }
@@ -19,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let x_$t = (p.x + min(token + $tu, most) * p.x_stride + group.z * p.x_slot) / 4u;
     var sum_$t = 0.0;
     //end
-    for (var unit = lane / 16u; unit < p.blocks * SUBS; unit += SPLITS) {
+    for (var unit = lane / 16u; unit < units; unit += SPLITS) {
         let at = base + unit / SUBS * SIZE;
         let s = unit % SUBS;
         //each t TOKENS
@@ -55,7 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         //each k SPLITS
         y += part[t * LANES + 16u * $ku + i % 16u];
         //end
-        if (row < p.rows && token + t <= most) {
+        if (units > 0u && row < p.rows && token + t <= most) {
             if (bias != NONE) { y += vectors[bias + row]; }
             if (p.residual != NONE) { y += a[p.residual + (token + t) * p.residual_stride + row]; }
             a[p.y + (token + t) * p.y_stride + group.z * p.y_slot + row] = y;
