@@ -49,7 +49,7 @@ def test_what_a_token_costs(start: Callable[[int], Any]) -> None:
         for i in range(10):
             token(executor, 1 + 10 * turn + i)
         costs.append((time.thread_time() - begun) / 10)
-    assert min(costs) < 6e-3   # 3 ms on a machine that does nothing else
+    assert min(costs) < 12e-3   # 3 ms on a machine that does nothing else; one submit for each kernel would take 28
     assert sum(d.low <= 1 and not d.near for d in executor._recorder.dispatches) <= 10 * LAYERS + 3
 
 
@@ -83,12 +83,14 @@ def test_what_was_encoded_ahead_fits_what_comes(start: Callable[[int], Any], mon
     executor, tables = start(2), [list(range(PAGES))]
     assert any(d.near for d in executor._recorder.dispatches)
     with closing(reference.compile(*model(layers=2), pages=PAGES)) as truth:
-        at = 0
+        at, counts = 0, []
         for rows, outputs, hidden in [(1, 1, False), (1, 1, False), (3, 1, False), (1, 1, True), (1, 1, False), (1, 0, False), (1, 1, False), *[(1, 1, False)] * 8]:
             made = batch([(0, at + i, 5 + i) for i in range(rows)], tables, [rows - 1] * outputs)
             made = type(made)(made.tokens, made.positions, made.sequences, made.tables, made.outputs, hidden)
             np.testing.assert_allclose(executor.step(made), truth.step(made), rtol=1e-3, atol=1e-3)
             at += rows
+            counts.append(len(executor._ahead.jobs) if executor._ahead else 0)
+    assert counts[-1] == counts[0] + 2   # in each layer the parts of attention are combined
 
 
 def test_what_was_encoded_runs_once(start: Callable[[int], Any]) -> None:
