@@ -86,7 +86,7 @@ def build(kind: str) -> Callable[[int, int], None]:
         room = panel.enter(record)
         for start in range(0, tokens, most):
             for block in range(begin, min(begin + per, row_blocks)):
-                p = panel.repacked(record, room, block) if room else w + block * blocks * SIZE
+                p = panel.at(record, room, block, w + block * blocks * SIZE)
                 run(own, p, blocks, 16 * block, start, min(start + most, tokens))
         panel.leave(room)
 

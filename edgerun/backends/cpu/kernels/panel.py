@@ -38,6 +38,12 @@ def pread(b: Any, function: Any, fd: Any, at: Any, count: Any, offset: Any) -> A
 
 
 @op(i64, i64)
+def another(b: Any, x: Any) -> Any:
+    """x, of which LLVM may not know that it is the same in the next turn of a loop: it would double the loop, one for each case."""
+    return b.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [x], side_effect=True)
+
+
+@op(i64, i64)
 def flag(b: Any, address: Any) -> Any:
     """A byte that another thread may set, and what it wrote before."""
     return b.zext(b.load_atomic(b.inttoptr(address, _I8.as_pointer()), "acquire", 1), _I64)
@@ -113,6 +119,12 @@ def repacked(record: int, room: int, block: int) -> int:
     if target != room + LINE:
         raise_flag(done)
     return target
+
+
+@S.inner
+def at(record: int, room: int, block: int, packed: int) -> int:
+    """The address of a row block: `packed` without a room."""
+    return repacked(record, room, block) if another(room) else packed
 
 
 @S.inner

@@ -179,7 +179,7 @@ def build(name: str) -> Callable[[int, int], None]:
         room = panel.enter(record)
         for first in range(0, tokens, span):
             for block in range(chunk * per, min(chunk * per + per, row_blocks)):
-                p = panel.repacked(record, room, block) if room else w + block * blocks * SIZE
+                p = panel.at(record, room, block, w + block * blocks * SIZE)
                 run(args, p, blocks, 16 * block, first, min(first + span, tokens))
         panel.leave(room)
 

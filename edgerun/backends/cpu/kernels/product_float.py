@@ -73,7 +73,7 @@ def build(kind: str) -> Callable[[int, int], None]:
         record = S.word(args, P.RAW)
         room = panel.enter(record)
         for block in range(chunk * per, min(chunk * per + per, blocks)):
-            p = panel.repacked(record, room, block) if room else w + block * cols * SIZE
+            p = panel.at(record, room, block, w + block * cols * SIZE)
             run(args, p, cols, 16 * block, 0, tokens)
         panel.leave(room)
 
