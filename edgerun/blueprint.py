@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -139,6 +140,7 @@ class Blueprint:
         """What only the CPU takes."""
         return {"repack": self.options.repack} if self.backend == "cpu" else {}
 
+    @functools.cached_property
     def mapped(self) -> tuple[int, str | None]:
         """Bytes of weights that stay in the file's mapping, and a line for the user where others should but cannot."""
         if self.options.repack != "never":

@@ -206,7 +206,7 @@ class LLM:
         tokens = self.session.generate(ids, sampler, max_tokens, self.tokenizer.eog, on_progress)
         stats = self.session.stats
         stats.load_seconds, stats.compile_seconds = self.load_seconds, self.compile_seconds
-        stats.bytes_per_token, stats.read_bandwidth = self.plan.weights + self._place.blueprint.mapped()[0], self._read_bandwidth
+        stats.bytes_per_token, stats.read_bandwidth = self.plan.weights + self._place.blueprint.mapped[0], self._read_bandwidth
         return Stream(tokens, stats, self.tokenizer.detokenizer(keep=marks), stops, **stream)
 
     # ---- numbers -----------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Place:
 def _on_cpu(blueprint: Blueprint, context: int | None, threads: int, progress: Progress, note: str | None) -> Place:
     spec = blueprint.spec
     found = fit(blueprint.plan, context, spec.context, machine.memory(), spec.longest)
-    return Place(blueprint, found, blueprint.compile(pages_for(found.context), threads, progress), note or blueprint.mapped()[1])
+    return Place(blueprint, found, blueprint.compile(pages_for(found.context), threads, progress), note or blueprint.mapped[1])
 
 
 def _adapter(asked: str) -> Adapter | None:

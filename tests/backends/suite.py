@@ -6,11 +6,13 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from edgerun.backends.executor import PAGE, Batch
+from edgerun.backends.executor import PAGE, Batch, Executor
 from edgerun.formats import by_id, by_name
 from edgerun.graph import ops
 from edgerun.graph.ops import View
@@ -110,6 +112,29 @@ def batches(rows: int, chunk: int, first_page: int = 0, pages: int = PAGES) -> I
         part = tokens[start : start + chunk]
         positions = np.arange(start, start + len(part), dtype=np.int32)
         yield Batch(part, positions, np.zeros(len(part), np.int32), table, np.arange(len(part), dtype=np.int32))
+
+
+def run(executor: Executor, rows: int, chunk: int, turn: int = 0, pages: int = PAGES) -> np.ndarray:
+    """Logits of all rows of one sequence; a turn of its own gives it pages that nobody wrote before."""
+    return np.concatenate([executor.step(batch).copy() for batch in batches(rows, chunk, turn * pages, pages)])
+
+
+def nmse(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a - b) ** 2).sum() / (b.astype(np.float64) ** 2).sum())
+
+
+@contextmanager
+def compiling(compile: Callable[..., Executor], **usual: Any) -> Iterator[Callable[..., Executor]]:
+    """Compiles a case, with these options where it has no others; every executor is closed at the end."""
+    executors: list[Executor] = []
+
+    def start(case: Case, **options: Any) -> Executor:
+        executors.append(compile(case.program(), case.all_tensors(), **usual | options))
+        return executors[-1]
+
+    yield start
+    for executor in executors:
+        executor.close()
 
 
 def _random(*shape: int, seed: int = 4) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import PAGES, Case, batches, experts, float_cases, linears, tensor, wide_linears
+from suite import PAGES, Case, batches, compiling, experts, float_cases, linears, nmse, run, tensor, wide_linears
 
 from edgerun.backends import reference
 from edgerun.backends.executor import Executor
@@ -40,24 +40,8 @@ def start(gpu_device: Any) -> Iterator[Callable[..., Executor]]:
     """Compiles a case; every executor is closed at the end."""
     from edgerun.backends import gpu
 
-    executors: list[Executor] = []
-
-    def compile(case: Case, **options: Any) -> Executor:
-        executors.append(gpu.compile(case.program(), case.all_tensors(), **{"pages": 2 * PAGES, "max_rows": 128, "device": gpu_device} | options))
-        return executors[-1]
-
-    yield compile
-    for executor in executors:
-        executor.close()
-
-
-def nmse(a: np.ndarray, b: np.ndarray) -> float:
-    return float(((a - b) ** 2).sum() / (b.astype(np.float64) ** 2).sum())
-
-
-def run(executor: Executor, rows: int, chunk: int, turn: int = 0) -> np.ndarray:
-    """Logits of all rows of one sequence; a turn of its own gives it pages that nobody wrote before."""
-    return np.concatenate([executor.step(batch).copy() for batch in batches(rows, chunk, turn * PAGES, PAGES)])
+    with compiling(gpu.compile, pages=2 * PAGES, max_rows=128, device=gpu_device) as compile:
+        yield compile
 
 
 @functools.cache

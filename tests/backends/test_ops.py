@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +19,15 @@ from suite import (
     View,
     batches,
     case_of,
+    compiling,
     experts,
     float_cases,
     head_linears,
     linears,
     mixed_linear,
+    nmse,
     rounded_products,
+    run,
     tensor,
     wide_linears,
 )
@@ -72,24 +74,8 @@ def compile_all(request: pytest.FixtureRequest, shared_home: Path) -> Callable[[
 def start(forced: Isa, compile_all: Callable[[Isa], None]) -> Iterator[Callable[..., Executor]]:
     """Compiles a case; every executor is closed at the end."""
     compile_all(forced)
-    executors: list[Executor] = []
-
-    def compile(case: Case, **options: Any) -> Executor:
-        executors.append(cpu.compile(case.program(), case.all_tensors(), **{"pages": TURNS * PAGES, "max_rows": 128} | options))
-        return executors[-1]
-
-    yield compile
-    for executor in executors:
-        executor.close()
-
-
-def nmse(a: np.ndarray, b: np.ndarray) -> float:
-    return float(((a - b) ** 2).sum() / (b.astype(np.float64) ** 2).sum())
-
-
-def run(executor: Executor, rows: int, chunk: int, turn: int = 0, pages: int = PAGES) -> np.ndarray:
-    """Logits of all rows of one sequence; a turn of its own gives it pages that nobody wrote before."""
-    return np.concatenate([executor.step(batch).copy() for batch in batches(rows, chunk, turn * pages, pages)])
+    with compiling(cpu.compile, pages=TURNS * PAGES, max_rows=128) as compile:
+        yield compile
 
 
 @functools.cache

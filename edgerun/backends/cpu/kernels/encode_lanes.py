@@ -7,6 +7,7 @@ comparison with NaN is false, and what is bounded stays NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -163,3 +164,15 @@ def half(v: Any) -> Any:
     return widened(_longer(h, S.absolute(widened(h)), S.mul(S.absolute(v), S.splat(S.f32(0.999)))))
 
 
+def kernel(blocks: Callable, fixed: int, each: int) -> Callable:
+    """The kernel that encodes `count` blocks. blocks: an inner function (args, first, count, heads) that does sixteen of them, whose heads are
+    `fixed` vectors, and `each` of each sub-block.
+    """
+
+    def encode(args: int, count: int) -> None:
+        heads, step = S.word(args, HEADS), 64 * (fixed + each * S.quotient(S.word(args, SIZE), S.word(args, SUB)))
+        for first in range(0, count, 16):
+            blocks(args, first, count, heads)
+            heads += step
+
+    return encode

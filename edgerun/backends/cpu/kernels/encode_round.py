@@ -1,6 +1,6 @@
 """Blocks that are rounded without a search, as `formats/search.py` and `formats/q8_0.py` do: sixteen at a time and bit for bit.
 
-    args     those of `encode_lanes.py`, of which SUB and the weights are not read | KIND | TOP, float32
+    args     those of `encode_lanes.py`, of which the weights are not read | KIND | TOP, float32
     heads    float32 [16 blocks][d | low][16]
 
 KIND 0: the largest weight becomes code 0 of 2 * TOP, which stands for -TOP. 1: codes 0 to TOP, from the smallest weight to the
@@ -62,14 +62,6 @@ def blocks(args: int, first: int, count: int, heads: int) -> None:
     E.store(args, first, count, x)
 
 
-def encode_round(args: int, count: int) -> None:
-    """Encode `count` blocks."""
-    heads = S.word(args, E.HEADS)
-    for first in range(0, count, 16):
-        blocks(args, first, count, heads)
-        heads += 128
-
-
 def build() -> Callable:
     """The one kernel of this file."""
-    return encode_round
+    return E.kernel(blocks, 2, 0)

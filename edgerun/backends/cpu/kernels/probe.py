@@ -17,7 +17,7 @@ from edgerun.backends.cpu.kernels.simd import I32, U8, Tile, i64, op
 
 # The argument block, in 8-byte words: memory, bytes of it (a multiple of 4096) per chunk, rounds, 64 bytes per chunk for the result.
 MEMORY, BYTES, ROUNDS, RESULT = range(4)
-AHEAD = 2048      # bytes that are asked for before they are needed, as in `product.py`
+AHEAD = 2048      # bytes that are asked for before they are needed: where nothing is computed, pages in turn are no better
 LINES = 4         # cache lines read side by side
 CODES = 4 << 10   # bytes of codes that the dot products go around in: they stay in L1
 MACS = 64         # multiplications of a dot product of vectors
