@@ -1,10 +1,13 @@
 """One engine in a process of its own, told line by line what to measure. Knows nothing of tables or of the other engine.
 
-    python engines.py NAME MODEL --threads N [--kv TYPE] [--flash] [--plain-buffers]
+    python engines.py NAME MODEL --threads N [--kv TYPE] [--flash] [--buffers KIND]
 
 Each line of standard input is a JSON object {"kind": "pp" or "tg", "tokens": n, "depth": d}; the answer is one line with
 {"seconds": s}, or with what the engine is when it is ready. Tokens are random but the same for both engines; what comes
 before `depth` is in memory already and does not count.
+
+Buffers are those that llama.cpp keeps weights in: its "default"; "repacked", what is left of the default where the system refuses AMX to the
+process, so that weights are repacked for AVX; "plain", the file's mapping alone.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -21,7 +25,23 @@ import numpy as np
 
 CONTEXT = 4096
 CHUNK = 512   # rows of prompt per call, for both
+BUFFERS = ("default", "repacked", "plain")
 KV = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}   # of key/value memory, as ggml numbers types
+
+
+def refuse_amx() -> None:
+    """Have Linux refuse this process the tiles of AMX, when it asks for them: arch_prctl(ARCH_REQ_XCOMP_PERM) gives EPERM from now on.
+
+    By seccomp's filter (linux/seccomp.h, linux/filter.h): struct sock_filter is u16 code, u8 jump if true, u8 if false, u32 k.
+    """
+    load, equal, give, arch_prctl, request, allow, refuse = 0x20, 0x15, 0x06, 158, 0x1023, 0x7FFF0000, 0x00050001
+    program = [(load, 0, 0, 0), (equal, 0, 3, arch_prctl), (load, 0, 0, 16), (equal, 0, 1, request), (give, 0, 0, refuse), (give, 0, 0, allow)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    header = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None)
+    no_new_privileges, set_seccomp, by_filter = 38, 22, 2
+    failed = libc.prctl(no_new_privileges, 1, 0, 0, 0) or libc.prctl(set_seccomp, by_filter, header)
+    assert not failed, "Linux gives no filter"
 
 
 class Engine(Protocol):
@@ -73,15 +93,17 @@ class Edgerun:
 class LlamaCpp:
     """llama.cpp through the C interface of llama-cpp-python."""
 
-    def __init__(self, path: str, threads: int, kv: str, flash: bool, plain_buffers: bool) -> None:
+    def __init__(self, path: str, threads: int, kv: str, flash: bool, buffers: str) -> None:
         import llama_cpp
 
-        self._c, self._flash, self._threads, self._plain = llama_cpp, flash, threads, plain_buffers
+        if buffers == "repacked":
+            refuse_amx()
+        self._c, self._flash, self._threads, self._buffers = llama_cpp, flash, threads, buffers
         self._quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)   # kept: C holds only its address
         llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         settings = llama_cpp.llama_model_default_params()
-        settings.use_extra_bufts = not plain_buffers
+        settings.use_extra_bufts = buffers != "plain"
         self._model = llama_cpp.llama_model_load_from_file(path.encode(), settings)
         assert self._model, f"llama.cpp cannot load {path}"
         options = llama_cpp.llama_context_default_params()
@@ -98,7 +120,7 @@ class LlamaCpp:
         """See `Engine`."""
         return {
             "engine": "llama.cpp", "version": self._c.__version__, "flash": self._flash, "threads": self._threads,
-            "buffers": "plain" if self._plain else "default", "system": self._c.llama_print_system_info().decode().strip(),
+            "buffers": self._buffers, "system": self._c.llama_print_system_info().decode().strip(),
         }  # fmt: skip
 
     def evaluate(self, tokens: Sequence[int], position: int) -> int:
@@ -152,12 +174,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kv", choices=KV, default="f16")
     parser.add_argument("--flash", action="store_true")
-    parser.add_argument("--plain-buffers", action="store_true")
+    parser.add_argument("--buffers", choices=BUFFERS, default="default")
     options = parser.parse_args()
     engine: Engine = (
         Edgerun(options.model, options.threads, options.kv)
         if options.name == "edgerun"
-        else LlamaCpp(options.model, options.threads, options.kv, options.flash, options.plain_buffers)
+        else LlamaCpp(options.model, options.threads, options.kv, options.flash, options.buffers)
     )
 
     def answer(value: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@
 
 Each engine lives in a process of its own (`engines.py`) and measures one case at a time while the others sleep; within a
 case the engines take turns, so that a disturbance of the machine meets them all. The peer is run with and without flash
-attention, and its better figure counts. Progress goes to stderr. `benchmarks/README.md` says how to read the result.
+attention, and where it crashes with its default weight buffers, with all the others (`engines.py`): its best figure counts. Progress goes to stderr. `benchmarks/README.md` says how to read the result.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Any
 
 from bandwidth import read_bandwidth
+from engines import BUFFERS
 
-PEERS = ("llama.cpp", "llama.cpp -fa")
 TESTS = ("tg64", "pp128", "pp512")
 ENGINES = Path(__file__).with_name("engines.py")
 
@@ -72,7 +72,7 @@ class Child:
 
 @dataclass
 class Case:
-    """One thing measured: tokens per second of each round, by engine; `peer` names the better of the two settings."""
+    """One thing measured: tokens per second of each round, by engine; `peer` names its best setting."""
 
     kind: str
     tokens: int
@@ -91,7 +91,7 @@ class Case:
 
     @property
     def peer(self) -> str:
-        """The peer's better setting."""
+        """The peer's best setting."""
         return max((name for name in self.rounds if name != "edgerun"), key=self.median)
 
     @property
@@ -100,30 +100,35 @@ class Case:
         return self.median("edgerun") / self.median(self.peer)
 
 
-def peer(model: str, threads: int, kv: str, flash: bool, plain: bool) -> Child:
+def peer(model: str, threads: int, kv: str, flash: bool, buffers: str) -> Child:
     """llama.cpp; Died where it crashes with these buffers."""
-    return Child("llama.cpp", model, "--threads", str(threads), "--kv", kv, *["--flash"] * flash, *["--plain-buffers"] * plain)
+    return Child("llama.cpp", model, "--threads", str(threads), "--kv", kv, *["--flash"] * flash, "--buffers", buffers)
 
 
-def needs_plain_buffers(model: str) -> bool:
-    """Whether llama.cpp crashes on this machine with the buffers it prefers (repacked, AMX): then it has to do without."""
-    try:
-        with peer(model, 1, "f16", flash=False, plain=False):
-            return False
-    except Died as death:
-        if death.code >= 0:
-            raise SystemExit("llama.cpp does not run (see above); install it with: pip install llama-cpp-python==0.3.36") from None
-        say(f"llama.cpp dies with its default weight buffers ({death}); going on with use_extra_bufts = False")
-        return True
+def working_buffers(model: str) -> list[str]:
+    """llama.cpp's default weight buffers; where it crashes with them, all others with which it does not."""
+    working = []
+    for buffers in BUFFERS:
+        try:
+            with peer(model, 1, "f16", flash=False, buffers=buffers):
+                working.append(buffers)
+        except Died as death:
+            if death.code >= 0:
+                raise SystemExit("llama.cpp does not run (see above); install it with: pip install llama-cpp-python==0.3.36") from None
+            say(f"llama.cpp dies with {buffers} weight buffers ({death})")
+        if working == [BUFFERS[0]]:
+            break
+    return working or sys.exit("llama.cpp crashes whatever its weight buffers")
 
 
-def measure(model: str, threads: int, options: argparse.Namespace, plain: bool) -> tuple[list[Case], dict[str, Any]]:
+def measure(model: str, threads: int, options: argparse.Namespace, buffers: list[str]) -> tuple[list[Case], dict[str, Any]]:
     """All cases with this many threads, and what the engines say of themselves."""
     cases = [Case(test[:2], int(test[2:]), depth, threads) for depth in options.depths for test in options.tests]
     with ExitStack() as stack:
         children = {"edgerun": stack.enter_context(Child("edgerun", model, "--threads", str(threads), "--kv", options.kv))}
-        for name in PEERS if options.kv in ("f16", "f32", "bf16") else PEERS[1:]:   # it quantizes values with flash attention only
-            children[name] = stack.enter_context(peer(model, threads, options.kv, flash=name == PEERS[1], plain=plain))
+        for kind in buffers:
+            for flash in (False, True) if options.kv in ("f16", "f32", "bf16") else (True,):   # it quantizes values with flash attention only
+                children[kind + " -fa" * flash] = stack.enter_context(peer(model, threads, options.kv, flash, kind))
         for case in cases:
             case.rounds = {name: [] for name in children}
             for _ in range(options.rounds):
@@ -149,18 +154,18 @@ def cpu_name() -> str:
 
 def table(report: dict[str, Any]) -> str:
     """The report for a person."""
-    rows = [("threads", "case", "edgerun", "llama.cpp", "-fa", "ratio", "of bandwidth")]
+    rows = [("threads", "case", "edgerun", "llama.cpp", "as", "ratio", "of bandwidth")]
     for case in report["cases"]:
         share = case["bandwidth_share"]
-        medians = [f"{case['medians'][name]:.1f}" if name in case["medians"] else "" for name in ("edgerun", *PEERS)]
-        rows.append((str(case["threads"]), case["name"], *medians, f"{case['ratio']:.2f}", f"{share:.0%}" if share else ""))
+        medians = [f"{case['medians'][name]:.1f}" for name in ("edgerun", case["peer"])]
+        rows.append((str(case["threads"]), case["name"], *medians, case["peer"], f"{case['ratio']:.2f}", f"{share:.0%}" if share else ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(w) if i == 1 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+    lines = ["  ".join(cell.ljust(w) if i in (1, 4) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
     bandwidth = ", ".join(f"{value / 1e9:.1f} GB/s with {count(threads)}" for threads, value in report["read_bandwidth"].items())
     notes = [f"{report['model']} on {report['cpu']} ({report['cores']} cores); {report['kv']} key/value memory; tokens per second, medians of {report['rounds']} rounds in turn",
              f"reading memory: {bandwidth}; a token reads {report['bytes_per_token'] / 1e6:.1f} MB of weights"]  # fmt: skip
-    if report["plain_buffers"]:
-        notes.append("llama.cpp runs with use_extra_bufts = False, without AMX and repacking: with its default weight buffers it crashes here")
+    if report["buffers"] != [BUFFERS[0]]:
+        notes.append("llama.cpp crashes here with its default weight buffers; without AMX it does not (repacked), nor with use_extra_bufts = False (plain)")
     return "\n".join([*notes, "", *lines])
 
 
@@ -178,18 +183,18 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=TESTS, metavar="tgN|ppN")
     parser.add_argument("--kv", default="f16", help="type of key/value memory")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--plain-buffers", action="store_true", help="run llama.cpp without its own weight buffers")
+    parser.add_argument("--buffers", nargs="+", choices=BUFFERS, help="those of llama.cpp's weights; else its default, or all others where it crashes")
     parser.add_argument("--json", type=Path, help="write the whole report there")
     options = parser.parse_args()
     bandwidth = {threads: read_bandwidth(threads) for threads in options.threads}
     say("reading memory: " + ", ".join(f"{count(threads)} {value / 1e9:.1f} GB/s" for threads, value in bandwidth.items()))
-    plain = options.plain_buffers or needs_plain_buffers(options.model)
+    buffers = options.buffers or working_buffers(options.model)
     report: dict[str, Any] = {
         "model": os.path.basename(options.model), "file_bytes": os.path.getsize(options.model), "cpu": cpu_name(), "cores": os.cpu_count(),
-        "python": platform.python_version(), "rounds": options.rounds, "kv": options.kv, "read_bandwidth": bandwidth, "plain_buffers": plain, "engines": {}, "cases": [],
+        "python": platform.python_version(), "rounds": options.rounds, "kv": options.kv, "read_bandwidth": bandwidth, "buffers": buffers, "engines": {}, "cases": [],
     }  # fmt: skip
     for threads in options.threads:
-        cases, engines = measure(options.model, threads, options, plain)
+        cases, engines = measure(options.model, threads, options, buffers)
         report["engines"][threads] = engines
         report["bytes_per_token"] = nbytes = engines["edgerun"]["bytes_per_token"]
         for case in cases:
