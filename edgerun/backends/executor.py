@@ -11,7 +11,7 @@ import numpy as np
 from edgerun.graph.ops import View
 
 PAGE = 64   # positions per page of key/value memory, the same for every backend
-SLOTS = 2   # slots of recurrent state unless more are asked for: one for a sequence, one to keep a copy in
+SLOTS = 2   # slots of what is not in pages unless more are asked for: one for a sequence, one to keep a copy in
 KV_KINDS = ("f16", "f32", "bf16", "q8_0", "q4_0")   # what keys and values may be kept as; a backend may keep more than is asked for
 
 LOGITS_BYTES = 64 << 20   # room for the logits of one step
@@ -27,9 +27,9 @@ class Batch:
     """Rows for one step: n rows, of which m are asked for logits, or for hidden rows.
 
     Rows of one sequence stand next to each other in the order of their positions; tables[s] lists the pages of
-    sequence s, so position p of it lives in page tables[s, p // PAGE] at p % PAGE. Its recurrent state, where the model
-    has one, is in slot states[s]; it stands after the positions of the steps before, and a row at position 0 begins with
-    zeros. Without `states`, sequence s has slot s.
+    sequence s, so position p of it lives in page tables[s, p // PAGE] at p % PAGE. Where the model has a recurrent state, or
+    layers whose window is kept apart from the pages, this is in slot states[s]; it stands after the positions of the steps before, and a
+    row at position 0 begins with nothing. Without `states`, sequence s has slot s.
     """
 
     tokens: np.ndarray      # int32 [n]
@@ -117,7 +117,8 @@ class Executor(Protocol):
     n_vocab: int     # columns of the logits; 0 where there are none, of an encoder
     pages: int       # pages of key/value memory
     max_rows: int    # most rows in one step
-    slots: int       # slots of recurrent state; 0 for a model without
+    slots: int       # slots of recurrent state, and of windows that are kept apart from the pages; 0 for a model without either
+    reach: int       # positions that a slot can be cut back by, from the last one that was written; 0 for a recurrent state
     horizons: tuple[int, ...]   # lengths beyond which a sequence has to be evaluated anew: see `Program.horizons`
 
     def step(self, batch: Batch) -> np.ndarray:
@@ -128,7 +129,7 @@ class Executor(Protocol):
         ...
 
     def copy_state(self, source: int, target: int) -> None:
-        """Make the recurrent state in slot `target` what it is in slot `source`."""
+        """Make what is in slot `target` what is in slot `source`."""
         ...
 
     def read(self, view: View) -> np.ndarray:

@@ -84,8 +84,8 @@ class Embedder:
         for text in waiting:
             rows = min(text.pending, room) if self.causal else text.pending
             pages -= pages_for(text.done + rows) - len(text.pages)
-            if not rows or (turns and (rows > room or pages < 0)):
-                break
+            if not rows or (turns and (rows > room or pages < 0 or self.executor.slots)):
+                break   # where a text needs a slot, it has the first one for itself
             turns.append(Turn(text, text.done, text.done + rows))
             room -= rows
         return turns

@@ -35,10 +35,12 @@ class Sequence:
             self.pages.append(pool.acquire())
         assert all(pool.references[page] == 1 for page in self.pages[self.done // PAGE :]), "a shared page is never written"
 
-    def enter(self, era: int) -> None:
-        """Be in that era: what was evaluated in another one counts no longer, and only the last logits are wanted then."""
-        if era != self.era:
-            self.era, self.done, self.wanted = era, 0, len(self.tokens) - 1
+    def enter(self, era: int) -> bool:
+        """Be in that era; whether it is another one: what was evaluated then counts no longer, and only the last logits are wanted."""
+        if era == self.era:
+            return False
+        self.era, self.done, self.wanted = era, 0, len(self.tokens) - 1
+        return True
 
     def cut(self, pool: PagePool, length: int) -> None:
         """Forget everything from position `length` on and give its pages back."""

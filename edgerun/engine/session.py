@@ -1,7 +1,7 @@
 """One sequence on one executor: prompt ids in, generated ids out. Knows token ids only.
 
-What is in memory stays there: the next prompt is evaluated from where it differs, or, where the model has a recurrent state,
-from a copy of that before (`recurrence.py`). An exception at any point, Ctrl-C
+What is in memory stays there: the next prompt is evaluated from where it differs, or, where the model has forgotten what was
+there, from before (`recurrence.py`). An exception at any point, Ctrl-C
 included, leaves the session usable: a token counts as in memory only after the step that evaluated it returned.
 A session serves one thread and one answer at a time.
 """
@@ -78,7 +78,7 @@ class Session:
         return self._logits(list(ids), start)
 
     def rewind(self, length: int = 0) -> None:
-        """Forget the tokens in memory from position `length` on; more of them where a recurrent state cannot go back to there."""
+        """Forget the tokens in memory from position `length` on; more of them where the model cannot go back to there."""
         old = self.sequence
         old.cut(self.pool, self.recurrence.back(min(length, old.done)))
         self.pool.recount([old.pages])
@@ -98,7 +98,8 @@ class Session:
                     logits = self._prefill(sequence, on_progress)
                     stats.prefill_seconds = perf_counter() - clock
                 else:
-                    sequence.enter(self._era(len(sequence.tokens)))
+                    if sequence.enter(self._era(len(sequence.tokens))):
+                        self.recurrence.back(0)
                     logits = self._prefill(sequence)
                 token = sampler(logits[-1], len(sequence.tokens), sequence.tokens)
                 if token in eog:
@@ -149,8 +150,8 @@ class Session:
         era = self._era(len(tokens))
         same = _common(self.tokens, tokens) if era == self.sequence.era else 0
         self.rewind(min(same, wanted))   # the logits that are wanted have to be computed
-        pause = 0 if self.recurrence.none else wanted + 1 - BEFORE_END
-        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages, pause=pause, era=era)
+        self.recurrence.mark = max(0, wanted + 1 - BEFORE_END)
+        self.sequence = Sequence(tokens, wanted, done=self.sequence.done, pages=self.sequence.pages, pause=self.recurrence.pause, era=era)
         return self.sequence
 
     def _era(self, length: int) -> int:
@@ -177,8 +178,6 @@ class Session:
         scheduler.took(len(batch.tokens), perf_counter() - begun)
         for turn in turns:
             turn.sequence.done = turn.stop
-        if sequence.done == sequence.pause:
-            self.recurrence.keep()
         return logits
 
 

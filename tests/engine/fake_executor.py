@@ -17,7 +17,7 @@ class FakeExecutor:
         self.pages = pages
         self.n_vocab = n_vocab
         self.max_rows = max_rows
-        self.slots, self.horizons = 0, horizons
+        self.slots, self.reach, self.horizons = 0, 0, horizons
         self.memory = np.full((pages, PAGE, 2), -1, np.int64)
         self.steps: list[int] = []
         self.interrupt_at: int | None = None   # row before which a step is interrupted, counted over all steps
@@ -80,6 +80,35 @@ class RecurrentExecutor(FakeExecutor):
 
     def copy_state(self, source: int, target: int) -> None:
         self.states[target] = list(self.states[source])
+        self.copies += 1
+
+
+class RingExecutor(FakeExecutor):
+    """One that also keeps the last positions in a ring: every row finds there what it and the `window` before it were."""
+
+    window, ring = 20, 128
+
+    def __init__(self, pages: int = 8, n_vocab: int = 50, max_rows: int = 64) -> None:
+        super().__init__(pages, n_vocab, max_rows)
+        self.slots, self.reach = 2, self.ring - self.window + 1
+        self.rings = [[(-1, -1)] * self.ring for _ in range(2)]
+        self.copies = 0
+
+    def step(self, batch: Batch) -> np.ndarray:
+        live, rows = self.rings[0], list(zip(batch.positions.tolist(), batch.tokens.tolist(), strict=True))
+        for row, (position, token) in enumerate(rows):
+            if self.interrupt_at == row:
+                break
+            live[position % self.ring] = position, token
+        logits = super().step(batch)
+        for position, _ in rows:
+            table = batch.tables[0]
+            for seen in range(max(0, position - self.window + 1), position + 1):
+                assert live[seen % self.ring] == (seen, self.memory[table[seen // PAGE], seen % PAGE, 0]), "the ring has lost it"
+        return logits
+
+    def copy_state(self, source: int, target: int) -> None:
+        self.rings[target] = list(self.rings[source])
         self.copies += 1
 
 

@@ -14,7 +14,7 @@ CONTEXT, VOCAB = 200, 50
 class Rows:
     """An executor whose hidden row is (token, position, tokens of its sequence in memory, their sum), read back through the pages."""
 
-    n_vocab, pages, max_rows = 3, -(-CONTEXT // PAGE), 256
+    n_vocab, pages, max_rows, slots = 3, -(-CONTEXT // PAGE), 256, 0
 
     def __init__(self) -> None:
         self.memory = np.full((self.pages, PAGE), -1, np.int64)
@@ -104,3 +104,11 @@ def test_unit_length() -> None:
     rows = normalised(np.array([[3.0, 4.0], [0.0, 0.0], [1e-30, 0.0]], np.float32))
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]], rtol=1e-6)
+
+
+def test_texts_that_need_a_slot_come_one_by_one() -> None:
+    by, executor = embedder(causal=True)
+    executor.slots = 2
+    for text, vector in zip(TEXTS, by.vectors(TEXTS, "last"), strict=True):
+        np.testing.assert_array_equal(vector[:2], truth("last", text)[:2])
+    assert {len(step) for step in executor.steps} == {1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_executor import FakeExecutor, RecurrentExecutor, expected, greedy, truth
+from fake_executor import FakeExecutor, RecurrentExecutor, RingExecutor, expected, greedy, truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -331,6 +331,62 @@ def test_ctrl_c_at_every_line_with_a_recurrent_model() -> None:
         assert list(session.generate(second, greedy, 2)) == SECOND
         check(session)
     assert lines > 200
+
+
+# ---- windows in rings ------------------------------------------------------------------------------------------------------
+
+
+def ringed(chunk: int | None = None, **executor: int) -> Session:
+    return Session(RingExecutor(8, **executor), 512, chunk)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(tokens, st.integers(0, 8), st.integers(0, 150)), min_size=1, max_size=6), st.one_of(st.none(), st.integers(1, 300)))
+def test_a_model_with_rings_gives_the_same_answers(turns: list[tuple[list[int], int, int]], chunk: int | None) -> None:
+    session, last = ringed(chunk), list[int]()
+    for fresh, keep, read in turns:
+        prompt = last[: len(last) * keep // 8] + fresh
+        stream = session.generate(prompt, greedy)
+        answer = [next(stream) for _ in range(read)]
+        stream.close()
+        assert answer == expected(prompt, read)
+        check(session)
+        last = (prompt + answer)[:300]
+
+
+@pytest.mark.parametrize(("said", "copies"), [(6, 0), (93, 0), (95, 1), (250, 1)])
+def test_what_comes_before_an_answer_is_within_reach(said: int, copies: int) -> None:
+    """A long answer, of which the next prompt has nothing: a copy was made before the end of the prompt was lost, not sooner."""
+    session = ringed(chunk=64)
+    list(session.generate(PROMPT, greedy, said))
+    assert session.executor.copies == copies
+    assert session.executor.steps[:4] == [64, 64, 22, 1], "no step ends before the end of a prompt"
+    longer = [*PROMPT[:-3], *range(40)]
+    for cached in (len(PROMPT) - 3, len(longer) - 1, len(longer) - 1):
+        assert list(session.generate(longer, greedy, 120)) == expected(longer, 120)
+        assert session.stats.cached_tokens == cached
+
+
+def test_what_the_rings_lost_is_evaluated_again() -> None:
+    session = ringed(chunk=64)
+    list(session.generate(PROMPT * 2, greedy, 1))
+    list(session.generate([*PROMPT, 1, 2, 3], greedy, 1))
+    assert session.stats.cached_tokens == 0
+    list(session.generate([*PROMPT, 4, 4], greedy, 1))
+    assert session.stats.cached_tokens == 150
+
+
+@pytest.mark.parametrize(("row", "cached"), [(0, 0), (1, 0), (7, 0), (64, 64), (127, 64), (149, 128), (150, 149), (152, 149)])
+def test_ctrl_c_within_a_step_of_a_model_with_rings(row: int, cached: int) -> None:
+    """What was in memory before the step is still there."""
+    session = ringed(chunk=64)
+    session.executor.interrupt_at = row
+    with pytest.raises(KeyboardInterrupt):
+        list(session.generate(PROMPT, greedy, 5))
+    for prompt, kept in ((PROMPT, cached), ([*PROMPT[:row], 3, 4], 0)):
+        assert list(session.generate(prompt, greedy, 5)) == expected(prompt, 5)
+        assert session.stats.cached_tokens >= kept
+        check(session)
 
 
 def across(horizon: int, prompt: list[int], count: int) -> list[int]:

@@ -13,11 +13,14 @@ from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.control import MOST_EXPERTS
+from edgerun.backends.cpu.kvmemory import memory_bytes
 from edgerun.backends.cpu.lowering.experts import expert_rooms
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes, reads
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, page_bytes, slot_bytes, slot_state_bytes, turning
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
+from edgerun.backends.cpu.ring import NONE, Rings
+from edgerun.backends.cpu.slots import Slots
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, columns_bytes, matrices_bytes, packing_of, vector_bytes
 from edgerun.backends.executor import PAGE, SLOTS, Batch, MemoryPlan, Tensor, most_outputs
@@ -78,7 +81,7 @@ def plan(
         raise Unsupported(f"the model has {most} experts in a layer; the CPU backend computes up to {MOST_EXPERTS}: use the reference backend")
     return MemoryPlan(
         weights=matrices_bytes(matrices_of(program, tensors), exact, repack, machine.threads().count) + _vector_bytes(program, tensors),
-        kv=pages * page_bytes(program, kv),
+        kv=memory_bytes(program, kv, Rings.of(program, pages, slots, max_rows), pages),
         scratch=_scratch_bytes(program, tensors, max_rows, exact) + aligned(max_rows * slot_bytes(program, kv)),
         state=slots * slot_state_bytes(program),
     )
@@ -91,7 +94,7 @@ def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 
     weights = Weights(matrices_of(program, tensors), numerics == "exact", read=False)
     phases = Phases(
         program, tensors, weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory"), Arena(needs.state, "recurrent state"),
-        frame=frame.ctypes.data, kind=kv, pages=1, slots=SLOTS, max_rows=max_rows, threads=1, isa=isas.choose(),
+        frame=frame.ctypes.data, kind=kv, pages=1, slots=SLOTS, rings=NONE, max_rows=max_rows, threads=1, isa=isas.choose(),
     )   # fmt: skip
     return phases.kernels | weights.kernels
 
@@ -120,7 +123,8 @@ class CpuExecutor:
         progress: Progress | None,
     ) -> None:
         self.n_vocab, self.pages, self.max_rows, self.isa = program.n_vocab, pages, max_rows, isas.choose()
-        self.slots, self.horizons = slots if program.states else 0, program.horizons
+        rings = Rings.of(program, pages, slots, max_rows)
+        self.reach, self.horizons = rings.reach, program.horizons
         needs = plan(program, tensors, pages=pages, slots=slots, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv, repack=repack)
         self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
@@ -128,8 +132,10 @@ class CpuExecutor:
         self._weights = Weights(matrices_of(program, tensors), exact, repack=repack, threads=threads)
         self._phases = Phases(
             program, tensors, self._weights, Arena(needs.scratch, "activations"), Arena(needs.kv, "key/value memory", huge=True),
-            Arena(needs.state, "recurrent state"), frame=self._frame.ctypes.data, kind=kv, pages=pages, slots=slots, max_rows=max_rows, threads=threads, isa=self.isa,
+            Arena(needs.state, "recurrent state"), frame=self._frame.ctypes.data, kind=kv, pages=pages, slots=slots, rings=rings, max_rows=max_rows, threads=threads, isa=self.isa,
         )   # fmt: skip
+        self._beside = Slots(slots, rings, self._phases.state, self._phases.ring)
+        self.slots = self._beside.count
         linked = Linked(KernelStore(self.isa).load(self._phases.kernels | self._weights.kernels, report("kernels")), self.isa)
         self._phases.link(linked.addresses)
         self._weights.load(linked, threads, report("weights"))
@@ -143,11 +149,11 @@ class CpuExecutor:
         self._counted: list[tuple[int, int, int, bool] | None] = [None, None]
         self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
         self._seen = self._positions if program.causal else np.zeros(max_rows, np.int32)
-        self._slot = np.zeros(max_rows, np.int32)
+        self._slot, self._ring_page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
         self._selected, self._tiles, self._slots = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32), np.zeros((max_rows, 2), np.int32)
         words = {
             F.POSITIONS: self._positions, F.PAGES: self._page, F.SELECTED: self._selected, F.TILES: self._tiles, F.SEEN: self._seen,
-            F.SLOTS: self._slots, F.STATES: self._slot,
+            F.SLOTS: self._slots, F.STATES: self._slot, F.RING_PAGES: self._ring_page,
         }  # fmt: skip
         for word, array in words.items():
             self._frame[word] = array.ctypes.data
@@ -167,9 +173,9 @@ class CpuExecutor:
         assert np.all((batch.outputs >= 0) & (batch.outputs < n)), "row numbers whose logits are asked for"
         assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
         if self.slots:
-            slots = (np.arange(len(tables)) if batch.states is None else batch.states)[batch.sequences]
-            assert 0 <= slots.min() <= slots.max() < self.slots, "slots of the batch"
-            self._slot[:n] = slots
+            self._slot[:n], rings = self._beside.enter(batch, tables)
+            self._ring_page[:n] = rings[batch.sequences, batch.positions // PAGE]
+            self._frame[F.RING_TABLES], self._frame[F.RING_TABLE] = rings.ctypes.data, rings.strides[0]
         self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
         edges = [0, *(np.flatnonzero(np.diff(batch.sequences)) + 1).tolist(), n]
         if self._seen is not self._positions:
@@ -261,7 +267,7 @@ class CpuExecutor:
 
     def copy_state(self, source: int, target: int) -> None:
         """See `Executor.copy_state`."""
-        self._phases.state[target] = self._phases.state[source]
+        self._beside.copy(source, target)
 
     def close(self) -> None:
         """See `Executor.close`."""

@@ -17,25 +17,17 @@ from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
+from edgerun.backends.cpu.kvmemory import memory_bytes, page_bytes, places
 from edgerun.backends.cpu.lowering import LOWERINGS
 from edgerun.backends.cpu.phase import Phase, Quantized, Word, quantized_bytes, reads
+from edgerun.backends.cpu.ring import Rings
 from edgerun.backends.cpu.weights import Matrix, Weights
 from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops
-from edgerun.graph.program import Cache, Program
+from edgerun.graph.program import Program
 
 ROWS_PER_CHUNK = 16        # rows of a chain: a group of quantized activations, whose cache lines two threads would fight for
 TILE_ROWS = 24             # rows of an attention tile
-
-def kv_bytes(cache: Cache, kv: str) -> tuple[int, int]:
-    """Bytes of the keys and of the values of one cache in a page."""
-    keys, values = kinds_of(kv)
-    return cache.kv_heads * KINDS[keys].page(cache.key_width), cache.kv_heads * KINDS[values].page(cache.value_width)
-
-
-def page_bytes(program: Program, kv: str) -> int:
-    """Bytes of a page: keys and values of 64 positions in all layers."""
-    return sum(sum(kv_bytes(cache, kv)) for cache in program.caches)
 
 
 def slot_bytes(program: Program, kv: str) -> int:
@@ -89,6 +81,7 @@ class Phases:
         kind: str,
         pages: int,
         slots: int,
+        rings: Rings,
         max_rows: int,
         threads: int,
         isa: Isa,
@@ -108,10 +101,9 @@ class Phases:
         self._buffers = {name: scratch.floats(*shape) for name, shape in buffer_shapes(program, max_rows).items()}
         self._rooms: dict[object, tuple[int, ...]] = {}
         self.fresh: set[tuple[ops.View, str]] = set()   # views that are quantized, or choices that are grouped, as they are now
-        self.page = page_bytes(program, kind)
-        memory = kv.take(pages * self.page).ctypes.data
-        starts = [0, *accumulate(n for cache in program.caches for n in kv_bytes(cache, kind))]
-        self.kv = [(memory + k, memory + v) for k, v in zip(starts[:-1:2], starts[1::2], strict=True)]
+        memory = kv.take(memory_bytes(program, kind, rings, pages))
+        self.kv = places(program, kind, rings, pages, memory.ctypes.data)
+        self.rings, self.ring = rings, memory[pages * page_bytes(program, kind, rings, ring=False) :].reshape(max(1, rings.slots), -1)
         self.slot = slot_bytes(program, kind)
         self.slots = scratch.take(max_rows * self.slot).ctypes.data
         self.slot_state = slot_state_bytes(program)
@@ -161,6 +153,10 @@ class Phases:
         if key not in self.rope:
             self.rope[key] = self.scratch.floats(self.max_rows, 4 * len(op.frequencies))
         return self.rope[key]
+
+    def in_ring(self, cache: int) -> bool:
+        """Whether a layer's keys and values are kept in rings."""
+        return cache in self.rings.caches
 
     def rows(self) -> int:
         """Address of the number of rows that ops work on now."""

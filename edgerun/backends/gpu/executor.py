@@ -74,7 +74,7 @@ class GpuExecutor:
     ) -> None:  # fmt: skip
         plan(program, tensors, pages=pages, max_rows=max_rows, kv=kv)
         self.n_vocab, self.pages, self.max_rows = program.n_vocab, pages, max_rows
-        self.slots, self.horizons = 0, program.horizons
+        self.slots, self.reach, self.horizons = 0, 0, program.horizons
         self._program, self._tensors, self._layout = program, tensors, Layout(program, max_rows)
         self._queue: Queue | None = Queue(device)
         queue, layout = self._queue, self._layout

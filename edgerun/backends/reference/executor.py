@@ -57,7 +57,7 @@ class ReferenceExecutor:
         self.n_vocab = program.n_vocab
         self.pages = pages
         self.max_rows = max_rows
-        self.slots, self.horizons = slots if program.states else 0, program.horizons
+        self.slots, self.reach, self.horizons = slots if program.states else 0, 0, program.horizons
         self._program = program
         self._tensors = tensors
         self._weights: dict[str, np.ndarray] = {}

@@ -21,8 +21,9 @@ from edgerun.backends.executor import PAGE
 
 # The argument block, in 8-byte words. K and V lie in page 0, PAGES bytes before page 1; a head of them takes K_PAGE and V_PAGE.
 # ROOM is the floats of a value in a slot; WINDOW as in `merge.earliest`; PARTS is how many chunks share the queries of a head; SLOPES
-# the address of a word with a float for each head, where there is ALiBi.
-K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME, PARTS, SLOPES = range(19)
+# the address of a word with a float for each head, where there is ALiBi; TABLES the word of the frame with the tables of pages, in
+# front of the one with their stride.
+K, K_PAGE, V, V_PAGE, PAGES, Q, Q_STRIDE, SLOTS, SLOT, GROUP, KV_HEADS, KEY, ROOM, SCALE, WINDOW, SOFTCAP, FRAME, PARTS, SLOPES, TABLES = range(20)
 MASKED = -3e38
 STEP = 4 * (F.MAX_HEAD + 48)   # bytes from query to query in scratch: a constant, and no power of two, which would share cache sets
 LINE = 4 * (F.SPAN + 16)       # bytes from the scores of a query to those of the next
@@ -222,7 +223,8 @@ def build(keys: str, values: str, group: str, bias: str = "") -> Callable[[int, 
         tile, share = S.word(frame, F.TILES) + 16 * number, chunk - number * S.word(args, KV_HEADS) * parts
         head = S.quotient(share, parts)
         rows, count, span, alone = S.peek_i32(tile), S.peek_i32(tile + 4), S.peek_i32(tile + 12), 1
-        table, last = S.word(frame, F.TABLES) + S.peek_i32(tile + 8) * S.word(frame, F.TABLE), span
+        tables = S.word(args, TABLES)
+        table, last = S.word(frame, tables) + S.peek_i32(tile + 8) * S.word(frame, tables + 1), span
         if span < 0:
             positions = S.word(frame, F.SEEN) + 4 * rows
             alone, span = 0, earliest(S.peek_i32(positions), S.word(args, WINDOW)) // F.SPAN

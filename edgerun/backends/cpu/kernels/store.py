@@ -173,7 +173,7 @@ def build(keys: str, values: str) -> Callable[[int, int], None]:
         k, v = S.word(args, 0) + row * S.word(args, 1), S.word(args, 2) + row * S.word(args, 3)
         heads, key, value, frame = S.word(args, 4), S.word(args, 5), S.word(args, 6), S.word(args, 12)
         slot = S.peek_i32(S.word(frame, F.POSITIONS) + 4 * row) % PAGE
-        page = S.peek_i32(S.word(frame, F.PAGES) + 4 * row) * S.word(args, 11)
+        page = S.peek_i32(S.word(frame, S.word(args, 13)) + 4 * row) * S.word(args, 11)
         for h in range(heads):
             write_key(k + 4 * h * key, key, S.word(args, 7) + page + h * S.word(args, 8), slot)
             write_value(v + 4 * h * value, value, S.word(args, 9) + page + h * S.word(args, 10), slot)

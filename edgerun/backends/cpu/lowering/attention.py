@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.kinds import KINDS
 from edgerun.backends.cpu.phase import Phase, bits
 from edgerun.graph import ops
@@ -20,7 +21,7 @@ def store(p: Phases, op: ops.Store) -> None:
     """Keys and values to their pages, in the kinds of numbers that these have."""
     cache = p.caches[op.cache]
     p.row(f"store-{'-'.join(p.kinds)}", None, *p.at(op.k), *p.at(op.v), cache.kv_heads, cache.key_width, cache.value_width,
-          *_pages(p, op.cache), p.frame)   # fmt: skip
+          *_pages(p, op.cache), p.frame, F.RING_PAGES if p.in_ring(op.cache) else F.PAGES)   # fmt: skip
 
 
 def attention(p: Phases, op: ops.Attention) -> None:
@@ -30,13 +31,14 @@ def attention(p: Phases, op: ops.Attention) -> None:
     cache, (keys, values) = p.caches[op.cache], p.kinds
     group = op.heads // cache.kv_heads
     assert not (op.window and op.chunk), "a layer has a window or goes by chunks"
+    assert not p.in_ring(op.cache) or (op.window and op.window <= (cache.window or 0)), "a layer looks at what its memory forgets"
     room, window = KINDS[values].room(cache.value_width), -op.chunk if op.chunk else op.window or FOREVER
     per = -(-group // -(-group // MOST_SHARING))   # queries of a row that go together
     parts = min(p.threads, -(-group // per))       # one head of keys for very many queries is still work for all threads
     scale, softcap = (op.scale, op.softcap) if op.softcap else (op.scale * LOG2E, 0.0)   # weights are powers of two
     slopes = p.block(*(bits(slope * LOG2E) for slope in op.slopes)) if op.slopes else 0
     args = p.block(*_pages(p, op.cache), *p.at(op.q), p.slots, p.slot, group, cache.kv_heads, cache.key_width, room,
-                   bits(scale), window, bits(softcap), p.frame, parts, slopes)   # fmt: skip
+                   bits(scale), window, bits(softcap), p.frame, parts, slopes, F.RING_TABLES if p.in_ring(op.cache) else F.TABLES)   # fmt: skip
     kernel = f"attention-{keys}-{values}-{per}{'-alibi' if op.slopes else ''}"
     p.phase(Phase(kernel, args, per_tile=cache.kv_heads * parts))
     p.row(f"merge-{values}", op.out, p.slots, p.slot, *p.at(op.out), op.heads, cache.value_width, room, window,
@@ -45,5 +47,5 @@ def attention(p: Phases, op: ops.Attention) -> None:
 
 def _pages(p: Phases, cache: int) -> tuple[int, int, int, int, int]:
     """Address of the keys in page 0, bytes of one head of them; the same of the values; bytes of a page."""
-    (keys, values), (k, v), of = p.kinds, p.kv[cache], p.caches[cache]
-    return k, KINDS[keys].page(of.key_width), v, KINDS[values].page(of.value_width), p.page
+    (keys, values), place, of = p.kinds, p.kv[cache], p.caches[cache]
+    return place.keys, KINDS[keys].page(of.key_width), place.values, KINDS[values].page(of.value_width), place.page
