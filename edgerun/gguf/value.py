@@ -6,9 +6,9 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+from edgerun.gguf import strings
 from edgerun.gguf.types import ARRAY, STRING, VALUE_CODES, VALUE_NAMES, VALUE_SIZES
 
-_LENGTH = struct.Struct("<Q").unpack_from
 _ARRAY_HEAD = struct.Struct("<IQ").unpack_from
 
 
@@ -33,7 +33,7 @@ class Value:
         (PEP 383: `text.encode("utf-8", "surrogateescape")` gives them back).
         """
         if self.count is not None:
-            return decode_items(self.data, 0, self.type, self.count)[0]
+            return strings.decode(self.data, self.count) if self.type == STRING else decode_items(self.data, 0, self.type, self.count)[0]
         if self.type == STRING:
             return self.data[8:].decode("utf-8", "replace")
         return struct.unpack("<" + VALUE_CODES[self.type], self.data)[0]
@@ -42,7 +42,7 @@ class Value:
 def decode_items(data: bytes, at: int, item: int, count: int) -> tuple[list[Any], int]:
     """`count` checked items of type `item` that start at byte `at`, and where they end."""
     if item == STRING:
-        return _decode_strings(data, at, count)
+        return strings.one_by_one(data, at, count)
     if item == ARRAY:
         arrays = []
         for _ in range(count):
@@ -50,15 +50,3 @@ def decode_items(data: bytes, at: int, item: int, count: int) -> tuple[list[Any]
             arrays.append(values)
         return arrays, at
     return list(struct.unpack_from(f"<{count}{VALUE_CODES[item]}", data, at)), at + count * VALUE_SIZES[item]
-
-
-def _decode_strings(data: bytes, at: int, count: int) -> tuple[list[str], int]:
-    strings = []
-    for _ in range(count):
-        start = at + 8
-        at = start + _LENGTH(data, at)[0]
-        try:
-            strings.append(data[start:at].decode())
-        except UnicodeDecodeError:
-            strings.append(data[start:at].decode("utf-8", "surrogateescape"))
-    return strings, at
