@@ -240,7 +240,7 @@ def test_golden_logits_from_all_sequences_at_once(start: Start, name: str) -> No
         tokens = [golden[f"tokens_{i}"].tolist() for i in range(int(golden["n_seq"]))]
         rows = [(s, i, token) for s, ids in enumerate(tokens) for i, token in enumerate(ids)]
         tables = [[3 * s + (2 * i) % 3 for i in range(3)] for s in range(len(tokens))]
-        executor = start((program, file.tensors), pages=3 * len(tokens), max_rows=len(rows), numerics="exact", kv="f32")
+        executor = start((program, file.tensors), pages=3 * len(tokens), slots=len(tokens), max_rows=len(rows), numerics="exact", kv="f32")
         logits = executor.step(batch(rows, tables))
         ends = np.cumsum([0, *map(len, tokens)])
         got = np.concatenate([logits[ends[s] + golden[f"pos_{s}"]] for s in range(len(tokens))])
