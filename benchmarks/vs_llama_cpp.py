@@ -164,7 +164,7 @@ def table(report: dict[str, Any]) -> str:
     bandwidth = ", ".join(f"{value / 1e9:.1f} GB/s with {count(threads)}" for threads, value in report["read_bandwidth"].items())
     notes = [f"{report['model']} on {report['cpu']} ({report['cores']} cores); {report['kv']} key/value memory; tokens per second, medians of {report['rounds']} rounds in turn",
              f"reading memory: {bandwidth}; a token reads {report['bytes_per_token'] / 1e6:.1f} MB of weights"]  # fmt: skip
-    if report["buffers"] != [BUFFERS[0]]:
+    if BUFFERS[0] not in report["buffers"]:
         notes.append("llama.cpp crashes here with its default weight buffers; without AMX it does not (repacked), nor with use_extra_bufts = False (plain)")
     return "\n".join([*notes, "", *lines])
 
