@@ -1,12 +1,12 @@
 """Whole files by both quantizers: the same types, the same importance, and what each file lost, as a table.
 
-    python benchmarks/quantizers.py MODEL.gguf -f TEXT --imatrix FILE [--types Q4_K IQ3_S] [--folder FOLDER] [--positions 1024]
+    python benchmarks/quantizers.py MODEL.gguf -f TEXT [TEXT ...] --imatrix FILE [--types Q4_K IQ3_S] [--folder FOLDER] [--positions 1024]
 
 MODEL is a model in 16 or 32 bits. The matrices of its layers whose rows fill a type's blocks get that type, all else stays as it is,
 so that the figures are the type's own. The peer is `llama_model_quantize` of llama-cpp-python, with the same importance.
 
 Error: squared errors over squares, both weighted by importance, over all these matrices. KL: the mean divergence of the file's
-predictions from MODEL's over a text, both computed in float32 from dequantized weights. Ratios are ours over theirs, ± the standard
+predictions from MODEL's over windows from all over the texts, in turn, both computed in float32 from dequantized weights. Ratios are ours over theirs, ± the standard
 error of the difference; `=` are equal bytes. Runs there: whether llama.cpp loads our file and predicts numbers with it.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +25,14 @@ import numpy as np
 import edgerun
 from edgerun.formats import all_formats, by_id, by_name
 from edgerun.gguf import GGUF, open_gguf
+from quant.encoders import encoders
 from quant.importance import Importance
 from quant.plan import Choices, Plan
 from quant.quantize import quantize
 from quant.recipes import RECIPES, quantizable
 
 MADE_FOR = ("Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4")   # models that were trained in them
-WINDOW = 512
+CHARACTERS = 100_000   # that are read of a text
 
 
 def chosen(file: GGUF, kind: str) -> list[str]:
@@ -67,7 +69,7 @@ def _own(source: Path) -> int:
 
 def ours(source: Path, out: Path, like: Path, importance: Importance | None) -> None:
     """The file by edgerun; like: where to take each tensor's type from."""
-    with open_gguf(source) as file, open_gguf(like) as other:
+    with open_gguf(source) as file, open_gguf(like) as other, encoders(sum(math.prod(t.shape) for t in file.tensors.values())):
         wanted = tuple((re.compile(f"^{re.escape(n)}$"), t.type_name) for n, t in other.tensors.items())
         plan = Plan.of(file, RECIPES["F16"], Choices(overrides=wanted), measured=importance is not None)
         assert all(row.type == other.tensors[row.tensor.name].type_name for row in plan.rows), "the two files do not have the same types"
@@ -90,22 +92,30 @@ def error(source: GGUF, made: GGUF, names: list[str], importance: Importance | N
 class Judge:
     """The source's predictions over a text, and how far another file's are from them."""
 
-    def __init__(self, source: Path, text: str, positions: int) -> None:
-        with edgerun.load(source, context=WINDOW, numerics="exact", threads=1) as llm:
-            ids = llm.tokenizer.encode(text)
-            self.windows = [ids[at : at + WINDOW] for at in range(0, min(positions, len(ids)), WINDOW)]
-            self.windows[-1] = self.windows[-1][: positions - WINDOW * (len(self.windows) - 1)]
+    def __init__(self, source: Path, texts: list[str], positions: int, window: int) -> None:
+        self.context = window
+        with edgerun.load(source, context=window, numerics="exact", kv="f32", threads=1) as llm:
+            self.windows = spread([llm.tokenizer.encode(text[:CHARACTERS]) for text in texts], positions // window, window)
             self.predictions = [predictions(llm.logits(window)) for window in self.windows]
 
     def kl(self, path: Path) -> np.ndarray:
         """At each position, in nats."""
-        with edgerun.load(path, context=WINDOW, numerics="exact", threads=1) as llm:
+        with edgerun.load(path, context=self.context, numerics="exact", kv="f32", threads=1) as llm:
             found: list[float] = []
             for window, p in zip(self.windows, self.predictions, strict=True):
                 for a, b in zip(p, predictions(llm.logits(window)), strict=True):
                     a64 = a.astype(np.float64)
                     found.append(float(np.exp(a64) @ (a64 - b)))
         return np.array(found)
+
+
+def spread(texts: list[list[int]], count: int, size: int) -> list[list[int]]:
+    """So many windows of that size, from each text in turn, from all over it."""
+    windows = []
+    for at, ids in enumerate(texts):
+        mine = len(range(at, count, len(texts)))
+        windows.append([ids[start : start + size] for start in np.linspace(0, max(len(ids) - size, 0), mine).astype(int)])
+    return [windows[at % len(texts)][at // len(texts)] for at in range(count)]
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
@@ -165,7 +175,7 @@ def row(kind: str, source: Path, folder: Path, importance: Importance | None, ju
 def lines(args: argparse.Namespace) -> Iterator[str]:
     """The table."""
     importance = Importance.read(args.imatrix) if args.imatrix else None
-    judge = Judge(args.model, args.text.read_text(encoding="utf-8"), args.positions)
+    judge = Judge(args.model, [path.read_text(encoding="utf-8") for path in args.texts], args.positions, args.window)
     known = [f for f in all_formats().values() if f.packing.kind == "code" and f.name not in MADE_FOR]
     names = args.types or [f.name for f in sorted(known, key=lambda f: (-f.nbytes / f.block, f.name))]
     yield f"{args.model.name}, {sum(map(len, judge.windows))} positions, {'importance' if importance else 'no importance'}\n"
@@ -179,11 +189,12 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("-f", dest="text", type=Path, required=True)
+    parser.add_argument("-f", dest="texts", type=Path, nargs="+", required=True)
     parser.add_argument("--imatrix", type=Path)
     parser.add_argument("--types", nargs="*", help=f"all but floats and {', '.join(MADE_FOR)}")
     parser.add_argument("--folder", type=Path, default=Path())
     parser.add_argument("--positions", type=int, default=1024)
+    parser.add_argument("--window", type=int, default=512, help="positions that are read together")
     callback = llama_cpp.llama_cpp.llama_log_callback(lambda level, text, data: None)
     llama_cpp.llama_cpp.llama_log_set(callback, ctypes.c_void_p())
     for line in lines(parser.parse_args()):

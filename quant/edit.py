@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgerun.errors import UsageError
 from edgerun.gguf import GGUF, Metadata
+from edgerun.gguf.span import Span
+from edgerun.gguf.tensor import Tensor
 from edgerun.gguf.types import VALUE_CODES, VALUE_NAMES
 from edgerun.gguf.writer import GGUFWriter
 
@@ -72,22 +75,23 @@ def item_kind(metadata: Metadata, key: str) -> str | None:
 def edit(file: GGUF, out: Path, changes: Sequence[Change], removed: Collection[str] = (), progress: Callable[[int, int], None] = lambda done, of: None) -> None:
     """Write a copy of an open model to `out`, in one file. progress(bytes of tensors written, of). OutputError when that fails."""
     refuse_source(file, out, [out])
-    total, done = sum(tensor.nbytes for tensor in file.tensors.values()), 0
-
-    def bytes_of(name: str) -> Callable[[], memoryview]:
-        def read() -> memoryview:
-            nonlocal done
-            progress(done, total)
-            done += file.tensors[name].nbytes
-            return file.tensors[name].read().reshape(-1).data
-
-        return read
-
-    with GGUFWriter(out) as writer:
-        copy_metadata(file.metadata, writer, changes, removed)
-        for name, tensor in file.tensors.items():
-            writer.add_tensor(name, bytes_of(name), tensor.type, tensor.shape)
+    total = sum(tensor.nbytes for tensor in file.tensors.values())
+    writer = GGUFWriter(out)
+    copy_metadata(file.metadata, writer, changes, removed)
+    for name, tensor in file.tensors.items():
+        writer.add_tensor(name, spans(tensor) or partial(_read, tensor), tensor.type, tensor.shape)
+    writer.write(progress=lambda done: progress(done, total))
+    writer.publish()
     progress(total, total)
+
+
+def spans(tensor: Tensor) -> list[Span] | None:
+    """Where a tensor's bytes are, to be copied; None where they have to be read."""
+    return [Span(tensor.file, tensor.offset, tensor.nbytes)] if type(tensor) is Tensor else None
+
+
+def _read(tensor: Tensor) -> memoryview:
+    return tensor.read().reshape(-1).data
 
 
 def refuse_source(file: GGUF, out: Path, paths: Sequence[Path]) -> None:

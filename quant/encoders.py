@@ -16,6 +16,9 @@ _FETCHED = 1 << 22    # weights from which on it pays to link what is kept: 0.06
 _COMPILED = 1 << 26   # weights from which on it pays to compile what is not: about 3 s on two cores, once on a machine
 
 
+ROUNDING = 16   # what NumPy rounds while it searches for one weight
+
+
 @contextmanager
 def encoders(weights: int, progress: Progress | None = None) -> Iterator[None]:
     """Encode with machine code inside, where `weights` are so many that it pays.

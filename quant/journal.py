@@ -1,7 +1,7 @@
 """What is done of files that are being written, so that an interrupted run is continued: a few lines beside each .part, and a lock.
 
     edgerun 1 SHA256        of the new file's head, and of what its tensors are made from
-    CRC32                   of each tensor that has been written, in their order
+    CRC32                   of each tensor that has been written, in their order; 0 for one that is copied, which is compared instead
 
 Knows neither models nor tensors. A line is a claim: `GGUFWriter` reads the bytes again before it goes on behind them. What is left by
 a run that was killed is continued by the next one that would write the same, and replaced by any other to the same place.

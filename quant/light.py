@@ -31,6 +31,11 @@ class Light(Tensor):
         kind = by_name("Q8_0")
         return cls(heavy.name, heavy.shape, kind.id, heavy.rows * kind.row_bytes(heavy.shape[-1]), heavy.offset, heavy.file, heavy=heavy)
 
+    @property
+    def is_placed(self) -> bool:
+        """Its bytes are in no file."""
+        return False
+
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start:stop, as `Tensor.read` gives them."""
         return by_id(self.type).quantize(by_id(self.heavy.type).dequantize(self.heavy.read(start, stop)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,14 @@ from edgerun.errors import ModelError
 from edgerun.formats import by_id, by_name
 from edgerun.gguf import GGUF
 from edgerun.gguf.writer import GGUFWriter
-from quant.edit import Change, copy_metadata, refuse_source
+from quant.edit import Change, copy_metadata, refuse_source, spans
 from quant.importance import Importance
 from quant.journal import journals, made_from
 from quant.plan import Plan, Row
 from quant.room import require_room
 from quant.rounding import slices
 
-Progress = Callable[[int, int], None]   # (bytes of the source dealt with, of)
+Progress = Callable[[int, int], None]   # (bytes of tensors written, of)
 Encode = Callable[[Row, ThreadPoolExecutor], np.ndarray | None]   # a tensor's new bytes, uint8 [rows, bytes per row]; None: as usual
 
 _SLICE = 1 << 17          # weights that one thread takes at a time
@@ -57,9 +58,8 @@ def quantize(
     refuse_source(file, out, paths)
     require_room(out, paths, plan.nbytes)
     stated = [Change("general.file_type", plan.recipe.file_type, "u32"), Change("general.quantization_version", _QUANTIZATION_VERSION, "u32")]
-    total = sum(tensor.nbytes for tensor in file.tensors.values())
     with journals(paths, made_from(file.files, *_digests(importance), decided_by)) as kept, ThreadPoolExecutor(threads) as pool:
-        worker = _Worker(pool, importance, encode, lambda done: progress(done, total))
+        worker = _Worker(pool, importance, encode)
         writers = [GGUFWriter(path) for path in paths]
         copy_metadata(file.metadata, writers[0], [*stated, *changes], removed)
         for number, (writer, rows) in enumerate(zip(writers, groups, strict=True)):
@@ -68,10 +68,13 @@ def quantize(
                 writer.add("split.count", len(groups), "u16")
                 writer.add("split.tensors.count", len(plan.rows), "i32")
             for row in rows:
-                writer.add_tensor(row.tensor.name, worker.bytes_of(row), row.type_id, row.tensor.shape)
+                made = worker.bytes_of(row)
+                writer.add_tensor(row.tensor.name, made if row.changes else spans(row.tensor) or made, row.type_id, row.tensor.shape)
         try:
-            for writer, journal in zip(writers, kept, strict=True):
-                writer.write(journal)
+            before = 0
+            for writer, journal, rows in zip(writers, kept, groups, strict=True):
+                writer.write(journal, partial(_tell, progress, plan.nbytes, before))
+                before += sum(row.nbytes for row in rows)
             for writer in reversed(writers):   # the first part, without which there is no model, comes last
                 writer.publish()
         except Exception:
@@ -80,8 +83,12 @@ def quantize(
             raise
         finally:
             worker.stop()
-    progress(total, total)
+    progress(plan.nbytes, plan.nbytes)
     return paths
+
+
+def _tell(progress: Progress, of: int, before: int, done: int) -> None:
+    progress(before + done, of)
 
 
 def _digests(importance: Importance | None) -> Iterator[bytes]:
@@ -121,21 +128,18 @@ class _Job:
 class _Worker:
     """Makes the bytes of one tensor after another, with all threads on each; while one is written, the next one is begun."""
 
-    def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, encode: Encode, progress: Callable[[int], None]) -> None:
-        self._pool, self._importance, self._encode, self._progress = pool, importance, encode, progress
+    def __init__(self, pool: ThreadPoolExecutor, importance: Importance | None, encode: Encode) -> None:
+        self._pool, self._importance, self._encode = pool, importance, encode
         self._rows: list[Row] = []
-        self._planned = 0
         self._begun: dict[int, _Job] = {}
 
     def bytes_of(self, row: Row) -> Callable[[], memoryview]:
         """A function that gives the tensor's new bytes when they are to be written."""
 
-        number, done = len(self._rows), self._planned   # when its turn comes, whether what is before it was made or there already
+        number = len(self._rows)
         self._rows.append(row)
-        self._planned += row.tensor.nbytes
 
         def made() -> memoryview:
-            self._progress(done)
             content = self._encoded(number) if row.changes else row.tensor.read()
             return content.reshape(-1).data
 

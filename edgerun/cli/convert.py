@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,6 +57,7 @@ def command(
 
     from edgerun import machine
     from quant.convert import convert
+    from quant.encoders import ROUNDING, encoders
 
     merges = [o.scaled(text, "--merge") for text in merge or ()]
     folder, name = checkpoint_folder(source, quiet)
@@ -72,7 +74,8 @@ def command(
         if target.is_dir():
             raise UsageError(f"{str(target)!a} is a folder; give the name of a file in it")
         refuse_existing(target, force)
-        with resumable(target), status("converting:", 0.0, wanted=not quiet) as advance:
+        rounded = sum(math.prod(row.shape) for row in plan.rows if row.type == "Q8_0")
+        with resumable(target), encoders(rounded // ROUNDING), status("converting:", 0.0, wanted=not quiet) as advance:
             convert(plan, target, threads=machine.threads(threads).count, progress=advance)
     stdout().write(f"wrote {clean(str(target), keep_newlines=False)}: {_what(plan)}, {size(target.stat().st_size)}\n")
 

@@ -12,6 +12,7 @@ import operator
 import os
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -87,6 +88,12 @@ class File:
             if not got:
                 self._cut(offset + done)
             done += got
+
+    def ask(self, offset: int, count: int) -> None:
+        """Say that these bytes, as far as there are any, will be read soon: the system may begin."""
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):   # a hint
+                os.posix_fadvise(self.fd, offset, count, os.POSIX_FADV_WILLNEED)
 
     def mapped(self) -> np.ndarray:
         """The whole file, as it was at opening, as uint8 to be read only; it stays mapped as long as an array of it is there.

@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any
 
 from edgerun.errors import OutputError
 from edgerun.gguf.file import shown
 from edgerun.gguf.header import ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_NAME_BYTES
+from edgerun.gguf.proof import COPIED, Journal, proven
+from edgerun.gguf.span import Span
 from edgerun.gguf.types import ARRAY, BOOL, F32, I32, I64, STRING, TENSOR_TYPES, U32, U64, VALUE_CODES, VALUE_NAMES
 from edgerun.gguf.value import Value
 
@@ -26,24 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 Bytes = bytes | bytearray | memoryview
+Progress = Callable[[int], None]   # (bytes of tensors that are in the file)
 _DTYPES = {"float32": 0, "float16": 1, "int8": 24, "int16": 25, "int32": 26, "int64": 27, "float64": 28}
-
-
-_PIECE = 1 << 20    # bytes of a file read again at a time
 _STORED = 1 << 25   # bytes that are stored at a time
-
-
-class Journal(Protocol):
-    """Remembers which tensors are written, in their order, by a checksum of each. See `quant/journal.py`."""
-
-    def known(self, head: bytes) -> list[int]:
-        """What an earlier try to write the file that begins with `head` remembered."""
-
-    def restart(self, checksums: Iterable[int]) -> None:
-        """Forget all but these."""
-
-    def add(self, checksum: int) -> None:
-        """Remember another one."""
 
 
 class GGUFWriter:
@@ -69,13 +57,18 @@ class GGUFWriter:
         self._values[key] = _value(value, number)
 
     def add_tensor(
-        self, name: str, data: np.ndarray | Bytes | Callable[[], Bytes | Iterator[Bytes]], type: int | None = None, shape: tuple[int, ...] | None = None
+        self,
+        name: str,
+        data: np.ndarray | Bytes | Sequence[Span] | Callable[[], Bytes | Iterator[Bytes]],
+        type: int | None = None,
+        shape: tuple[int, ...] | None = None,
     ) -> None:
-        """Add a tensor. data: an array, or bytes of GGML type `type`, or a function that gives them, whole or in pieces, when they are written.
+        """Add a tensor. data: an array, or bytes of GGML type `type`: these themselves, where they are in files, or a function that gives them,
+        whole or in pieces, when they are written.
 
         shape: slowest dimension first, in weights; of the array itself where not given.
         """
-        if not isinstance(data, Bytes) and not callable(data):
+        if not isinstance(data, Bytes | Sequence) and not callable(data):
             type = _DTYPES[str(data.dtype)] if type is None else type
             shape = data.shape if shape is None else shape
         if type is None or shape is None:
@@ -95,15 +88,14 @@ class GGUFWriter:
         self.write()
         self.publish()
 
-    def write(self, journal: Journal | None = None) -> None:
+    def write(self, journal: Journal | None = None, progress: Progress = lambda done: None) -> None:
         """Write all of it beside its place. OutputError when that fails; then nothing is left behind.
 
         With a journal, the tensors that an earlier try wrote are kept if they are as they were, and the functions that make them are not
         called; and what is there stays when the program is told to end.
         """
-        with self._removing(journal), open(self._part, "r+b" if journal and self._part.is_file() else "w+b") as file:
-            self._write(file, journal)
-            file.flush()
+        with self._removing(journal), open(self._part, "r+b" if journal and self._part.is_file() else "w+b", buffering=0) as file:
+            self._write(file, journal, progress)
             os.fsync(file.fileno())
 
     def publish(self) -> None:
@@ -134,32 +126,40 @@ class GGUFWriter:
         if kind is None:
             self.close()
 
-    def _write(self, file: BinaryIO, journal: Journal | None) -> None:
+    def _write(self, file: FileIO, journal: Journal | None, progress: Progress) -> None:
         head = self._head()
-        sizes = [nbytes + -nbytes % self._alignment for _, _, nbytes, _ in self._tensors.values()]
-        known = _proven(file, head, sizes, journal.known(head)) if journal else []
-        file.seek(0)
-        file.truncate(len(head) + sum(sizes[: len(known)]) if known else 0)
-        if not known:
-            file.write(head)
+        tensors = list(self._tensors.items())
+        contents = [(self._padded(nbytes), data if _is_copy(data) else None) for _, (_, _, nbytes, data) in tensors]
+        known = proven(file, head, contents, journal.known(head)) if journal else []
+        sizes = [nbytes for _, (_, _, nbytes, _) in tensors[: len(known)]]
+        file.truncate(len(head) + sum(map(self._padded, sizes)) if known else 0)
+        done = sum(sizes)
         file.seek(0, os.SEEK_END)
+        if not known:
+            _put(file, head)
         if journal:
             journal.restart(known)
         begun = file.tell()
-        for name, (_, _, nbytes, data) in list(self._tensors.items())[len(known) :]:
-            written = checksum = 0
+        for name, (_, _, nbytes, data) in tensors[len(known) :]:
+            start, checksum = file.tell(), 0
             for piece in _pieces(data() if callable(data) else data):
-                written += memoryview(piece).nbytes
-                checksum = zlib.crc32(piece, checksum) if journal else 0
-                file.write(piece)
+                progress(done + file.tell() - start)
+                if isinstance(piece, Span):
+                    piece.copy_to(file.fileno())
+                else:
+                    checksum = zlib.crc32(piece, checksum) if journal else 0
+                    _put(file, piece)
                 begun = _begin_to_store(file, begun)
-            if written != nbytes:
+            if (written := file.tell() - start) != nbytes:
                 raise ValueError(f"the tensor {name!r} has {written} bytes; its shape and type need {nbytes}")
-            padding = bytes(-nbytes % self._alignment)
-            file.write(padding)
+            padding = bytes(self._padded(nbytes) - nbytes)
+            _put(file, padding)
+            done += nbytes
             if journal:
-                file.flush()
-                journal.add(zlib.crc32(padding, checksum))
+                journal.add(COPIED if _is_copy(data) else zlib.crc32(padding, checksum))
+
+    def _padded(self, nbytes: int) -> int:
+        return nbytes + -nbytes % self._alignment
 
     def _head(self) -> bytes:
         """Everything before the tensors' bytes."""
@@ -173,7 +173,14 @@ class GGUFWriter:
         return b"".join(parts)
 
 
-def _begin_to_store(file: BinaryIO, begun: int) -> int:
+def _put(file: FileIO, content: Bytes) -> None:
+    """Write all of it: a system may take less at a time."""
+    left = memoryview(content).cast("B")
+    while left:
+        left = left[file.write(left) :]
+
+
+def _begin_to_store(file: FileIO, begun: int) -> int:
     """Have the system store what was written from `begun` on, once that is much, while more is made: fsync would wait for all of it at the end.
 
     The place up to which that is begun. To say that bytes are not needed soon is what Linux takes as a reason to store them.
@@ -181,30 +188,22 @@ def _begin_to_store(file: BinaryIO, begun: int) -> int:
     end = file.tell()
     if end - begun < _STORED or not hasattr(os, "posix_fadvise"):
         return begun
-    file.flush()
     with suppress(OSError):   # a hint: some file systems do not take it
         os.posix_fadvise(file.fileno(), begun, end - begun, os.POSIX_FADV_DONTNEED)
     return end
 
 
-def _proven(file: BinaryIO, head: bytes, sizes: list[int], known: list[int]) -> list[int]:
-    """The checksums, from the first on, of tensors that are in the file behind its head."""
-    if not known or file.read(len(head)) != head:
-        return []
-    for number, (size, wanted) in enumerate(zip(sizes, known, strict=False)):
-        checksum = left = 0
-        for left in range(size, 0, -_PIECE):
-            piece = file.read(min(_PIECE, left))
-            checksum, left = zlib.crc32(piece, checksum), left - len(piece)
-        if left or checksum != wanted:
-            return known[:number]
-    return known[: len(sizes)]
+def _is_copy(data: Any) -> bool:
+    """Whether a tensor is what files have."""
+    return isinstance(data, Sequence) and not isinstance(data, Bytes)
 
 
-def _pieces(content: Any) -> Iterable[Bytes]:
-    """The bytes of a tensor: of an array, or as they are given, whole or in pieces."""
+def _pieces(content: Any) -> Iterable[Bytes | Span]:
+    """The bytes of a tensor: of an array, of files, or as they are given, whole or in pieces."""
     if isinstance(content, Bytes):
         return (content,)
+    if _is_copy(content):
+        return (piece for span in content for piece in span.pieces())
     return content if isinstance(content, Iterator) else (content.tobytes(),)
 
 

@@ -21,9 +21,11 @@ import numpy as np
 
 from edgerun.errors import ModelError, Unsupported, UsageError
 from edgerun.gguf.file import File, shown
+from edgerun.gguf.span import Span
 
 _MAX_HEADER = 100_000_000   # bytes, as in the format's own implementation
 _MAX_JSON = 200_000_000     # of an index or a configuration
+_FIRST = 1 << 26            # bytes that are asked for while there is more to be read about them
 _MAX_DIMENSIONS = 8
 _MAX_SIDE = 1 << 40
 # Bits of each dtype, and the NumPy type its bytes are kept in; those without one are of quantized checkpoints.
@@ -56,6 +58,11 @@ class Stored:
     def held(self) -> tuple[np.ndarray, ...]:
         """Numbers in memory that it is made of besides."""
         return ()
+
+    @property
+    def span(self) -> Span | None:
+        """Where its bytes are as `read` gives them; None where they are computed."""
+        return Span(self.file, self.start, self.nbytes) if type(self) is Stored else None
 
     @property
     def floats(self) -> bool:
@@ -169,6 +176,8 @@ class Checkpoint:
 
     def _add(self, name: str, wanted: set[str] | None) -> None:
         file = File(self.folder / name)
+        if not self._opened:
+            file.ask(0, _FIRST)
         self._opened.append(file)
         for tensor in tensors_of(file):
             if wanted is not None and tensor.name not in wanted:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edgerun.gguf.writer import GGUFWriter
-from quant.convert.config import Config
-from quant.convert.pieces import encoded, pieces
+from quant.convert.pieces import encoded, pieces, spans
 from quant.convert.plan import Plan, Progress, Row
 from quant.journal import journals, made_from
 from quant.room import require_room
@@ -22,7 +21,8 @@ from quant.room import require_room
 def convert(plan: Plan, out: Path, *, threads: int = 1, progress: Progress = lambda done, of: None) -> None:
     """Write the plan's file to `out`, which appears when all of it is safe on disk.
 
-    Memory holds a few slices, or one matrix of the checkpoint where its numbers change places. What an interrupted run left is continued.
+    Bytes that stay as they are are copied by the system. Of the others memory holds a few slices, and the matrix of the checkpoint, or the
+    two, that they are of where its numbers change places. What an interrupted run left is continued.
     ModelError for damaged files and for weights that a type cannot hold, ResourceError when the disk has no room, OutputError when it
     cannot be written.
     """
@@ -30,23 +30,14 @@ def convert(plan: Plan, out: Path, *, threads: int = 1, progress: Progress = lam
     writer = GGUFWriter(out)
     for key, value, kind in plan.keys:
         writer.add(key, value, kind)
-    before = 0
     with journals([out], sources(plan)) as (journal,), ThreadPoolExecutor(threads) as pool:
-
-        def content(row: Row, done: int) -> Callable[[], Iterator[memoryview]]:
-            def made() -> Iterator[memoryview]:
-                written = done
-                for piece in _bytes(row, plan.config, pool, threads):
-                    progress(written, plan.nbytes)
-                    written += piece.nbytes
-                    yield piece
-
-            return made
-
-        for row in plan.rows:
-            writer.add_tensor(row.name, content(row, before), row.type_id, row.shape)
-            before += row.nbytes
-        writer.write(journal)
+        slices = _Slices(plan, pool, 2 * threads)
+        for number, row in enumerate(plan.rows):
+            writer.add_tensor(row.name, spans(row) or partial(slices.of, number), row.type_id, row.shape)
+        try:
+            writer.write(journal, lambda done: progress(done, plan.nbytes))
+        finally:
+            slices.stop()
         writer.publish()
     progress(plan.nbytes, plan.nbytes)
 
@@ -59,23 +50,40 @@ def sources(plan: Plan) -> bytes:
     return made_from(files, *(hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).digest() for array in held))
 
 
-def _bytes(row: Row, config: Config, pool: ThreadPoolExecutor, threads: int) -> Iterator[memoryview]:
-    """The tensor's bytes, in order; read and encoded by all threads, a few slices ahead of what is written."""
-    waiting: deque[Future[memoryview]] = deque()
-    for piece in pieces(row, config):
-        everything = piece.load(0, piece.rows) if piece.whole else None
-        for start, stop in piece.slices(row.shape[-1]):
-            load = piece.load if everything is None else partial(_part, everything)
-            waiting.append(pool.submit(_encoded, load, start, stop, piece.dtype, row))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+class _Slices:
+    """The bytes of tensors, in the plan's order; read and encoded by all threads, a few slices ahead of what is written."""
+
+    def __init__(self, plan: Plan, pool: ThreadPoolExecutor, ahead: int) -> None:
+        self._plan, self._pool, self._ahead = plan, pool, ahead
+        self._begun: deque[tuple[int, Future[memoryview]]] = deque()
+        self._rest: Iterator[tuple[int, Future[memoryview]]] | None = None
+
+    def of(self, number: int) -> Iterator[memoryview]:
+        """Those of a tensor that is not copied. Of tensors that are asked for, the first one begins the work, also on those behind it."""
+        self._rest = self._all(number) if self._rest is None else self._rest
+        while True:
+            while len(self._begun) < self._ahead and (following := next(self._rest, None)):
+                self._begun.append(following)
+            if not self._begun or self._begun[0][0] != number:
+                return
+            yield self._begun.popleft()[1].result()
+
+    def stop(self) -> None:
+        """Begin no more of them."""
+        for _, each in self._begun:
+            each.cancel()
+
+    def _all(self, first: int) -> Iterator[tuple[int, Future[memoryview]]]:
+        for number, row in enumerate(self._plan.rows[first:], first):
+            for piece in () if spans(row) else pieces(row, self._plan.config):
+                load = partial(_part, self._pool.submit(piece.load, 0, piece.rows)) if piece.whole else piece.load
+                for start, stop in piece.slices(row.shape[-1]):
+                    yield number, self._pool.submit(_encoded, load, start, stop, piece.dtype, row)
 
 
 def _encoded(load: Callable[[int, int], np.ndarray], start: int, stop: int, dtype: str, row: Row) -> memoryview:
     return encoded(load(start, stop), dtype, row)
 
 
-def _part(x: np.ndarray, start: int, stop: int) -> np.ndarray:
-    return x[start:stop]
+def _part(everything: Future[np.ndarray], start: int, stop: int) -> np.ndarray:
+    return everything.result()[start:stop]   # begun before any part of it is asked for

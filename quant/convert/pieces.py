@@ -8,18 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from edgerun.errors import ModelError
 from edgerun.formats import by_name
 from edgerun.gguf.file import shown
+from edgerun.gguf.span import Span
 from quant.convert.checkpoint import Stored, as_floats
 from quant.convert.config import Config
 from quant.convert.family import Move
 from quant.convert.plan import Row, moved
 
 SLICE = 1 << 20   # weights that are dealt with at a time
+_INFINITE = 0x7C00   # in F16, without the sign
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,13 @@ class Piece:
         """(first row, row behind the last), a slice after another."""
         step = max(1, SLICE // cols)
         return ((start, min(start + step, self.rows)) for start in range(0, self.rows, step))
+
+
+def spans(row: Row) -> list[Span] | None:
+    """Where the bytes of a tensor are as they are in the checkpoint, in their order; None where any of them is made."""
+    as_they_are = row.made is None and row.to.move is None and row.to.value is None and all(stored.dtype == row.type for stored in row.sources)
+    found = [span for stored in row.sources if (span := stored.span)] if as_they_are else []
+    return found if len(found) == len(row.sources) > 0 and sum(span.nbytes for span in found) == row.nbytes else None
 
 
 def pieces(row: Row, config: Config) -> list[Piece]:
@@ -90,10 +100,21 @@ def _computed(x: np.ndarray, value: Move, stored: Stored, config: Config) -> np.
     return np.ascontiguousarray(result, np.float32)
 
 
+@cache
+def _halves() -> np.ndarray:
+    """F16 of each BF16, as bits."""
+    with np.errstate(over="ignore"):
+        return as_floats(np.arange(1 << 16, dtype=np.uint16), "BF16").astype("<f2").view("<u2")
+
+
 def encoded(x: np.ndarray, dtype: str, row: Row) -> memoryview:
     """Bytes of rows, [rows, columns], in the tensor's type. ModelError when it cannot hold them."""
     if dtype == row.type:
         return x.view(np.uint8).reshape(-1).data
+    if dtype == "BF16" and row.type == "F16":
+        halves = np.take(_halves(), x, mode="clip")   # which spares it a look at each index
+        if not (halves & 0x7FFF == _INFINITE).any():
+            return halves.reshape(-1).view(np.uint8).data
     values = as_floats(x, dtype)
     try:
         if row.type == "F16":

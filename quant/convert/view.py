@@ -52,6 +52,11 @@ class Made(Tensor):
     config: Config = field(repr=False, compare=False, kw_only=True)
     latest: _Latest = field(repr=False, compare=False, kw_only=True)
 
+    @property
+    def is_placed(self) -> bool:
+        """Its bytes are in no file."""
+        return False
+
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start:stop, as `Tensor.read` gives them. ModelError when a file was cut short meanwhile, or holds what the type cannot."""
         stop = self.rows if stop is None else stop

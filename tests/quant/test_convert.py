@@ -19,6 +19,10 @@ from edgerun.gguf import GGUF, open_gguf
 from edgerun.graph.lower import lower
 from edgerun.models import spec_from
 from quant.convert import Checkpoint, Plan, convert
+from quant.convert.checkpoint import as_floats
+from quant.convert.family import To
+from quant.convert.pieces import encoded
+from quant.convert.plan import Row
 
 ORACLE = Path(os.environ.get("EDGERUN_ORACLE", "/nowhere"))
 CASES = sorted(path.parent.name for path in ORACLE.glob("*/hf"))
@@ -362,3 +366,16 @@ def reference_batch(tokens: np.ndarray) -> Any:
 
     rows = np.arange(len(tokens), dtype=np.int32)
     return Batch(tokens=tokens, positions=rows, sequences=np.zeros(len(tokens), np.int32), tables=np.zeros((1, 1), np.int32), outputs=rows)
+
+
+def test_every_bf16_becomes_the_f16_it_is_nearest_to() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).reshape(-1, 64)
+    row = Row("x", every.shape, "F16", To("x"))
+    floats = as_floats(every, "BF16")
+    held = (np.abs(floats) < 65520).all(1) | np.isnan(floats).all(1)
+    assert np.array_equal(np.frombuffer(encoded(every[held], "BF16", row), "<u2"), floats[held].astype("<f2").view("<u2").reshape(-1))
+    for line in every[~held & (np.abs(floats) >= 65520).any(1) & np.isfinite(floats).all(1)]:
+        with pytest.raises(ModelError, match="beyond the 65504 of F16"):
+            encoded(line[None], "BF16", row)
+    infinite = np.array([[0x7F80, 0xFF80, 0x3F80]], np.uint16)   # is infinite in F16 too, and checked elsewhere
+    assert np.frombuffer(encoded(infinite, "BF16", row), "<f2").tolist() == [np.inf, -np.inf, 1]

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_convert import checkpoint
+from test_convert import checkpoint, llama
 from test_convert_view import letters
 
 from edgerun.errors import EdgerunError, OutputError, ResourceError
 from edgerun.gguf import open_gguf
+from edgerun.gguf.span import Span
 from quant import journal as journal_module
 from quant.convert import Checkpoint, convert
 from quant.convert import Plan as Conversion
@@ -59,7 +60,17 @@ def smaller_at_once(folder: Path) -> Make:
     return make
 
 
-MAKES = {"quantize": lambda folder: smaller, "parts": lambda folder: in_parts, "convert": converting, "checkpoint": smaller_at_once}
+def copying(folder: Path) -> Make:
+    letters(checkpoint(folder, {name: x.astype(np.float16) for name, x in llama().items()}))
+
+    def make(out: Path) -> None:
+        with Checkpoint(folder) as source:
+            convert(Conversion.of(source, "auto"), out)
+
+    return make
+
+
+MAKES = {"copy": copying, "quantize": lambda folder: smaller, "parts": lambda folder: in_parts, "convert": converting, "checkpoint": smaller_at_once}
 
 
 def at_event(number: int, act: Callable[[], None], make: Make, out: Path) -> int:
@@ -191,6 +202,32 @@ def test_only_what_proves_to_be_there_is_kept(tmp_path: Path, change: Callable[[
     change(out.with_name("m.gguf.part"))
     assert fewest <= made(out) <= (fewest if fewest in (4, 21) else 15)
     assert out.read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+
+
+def test_copies_are_compared_with_their_source(tmp_path: Path) -> None:
+    make, out = copying(tmp_path / "checkpoint"), tmp_path / "m.gguf"
+    make(tmp_path / "whole.gguf")
+    whole = (tmp_path / "whole.gguf").read_bytes()
+    part, seen = tmp_path / "m.gguf.part", []
+    with pytest.MonkeyPatch.context() as patch:
+        copy = Span.copy_to
+
+        def end(self: Span, to: int) -> None:
+            seen.append(self)
+            if len(seen) == 5:
+                raise KeyboardInterrupt
+            copy(self, to)
+
+        patch.setattr(Span, "copy_to", end)
+        with pytest.raises(KeyboardInterrupt):
+            make(out)
+        assert b"00000000" in journal_of(part).read_bytes()
+        left = bytearray(part.read_bytes())
+        left[-1] ^= 1   # of the fourth copy, or behind it
+        part.write_bytes(left)
+        make(out)
+    assert out.read_bytes() == whole
+    assert [span.start for span in seen[5:]] == [span.start for span in seen[3:5]] + [span.start for span in seen[7:]]
 
 
 def test_another_source_or_other_importance_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
