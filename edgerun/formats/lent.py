@@ -15,7 +15,7 @@ import numpy as np
 class Searches(Protocol):
     """Of n blocks of `size` weights, x being float32 of as many: codes uint8 [n, size], and what they are multiplied with.
 
-    weights: float32 [columns], how much errors count; None: as `search.error_weights` has it. stretch: what is tried, float32.
+    weights: float32 [columns], or like x, how much errors count; None: as `search.error_weights` has it. stretch: what is tried, float32.
     """
 
     def line(

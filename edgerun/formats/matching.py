@@ -61,8 +61,11 @@ class Layout:
 
 
 def magnitudes(layout: Layout, x: np.ndarray, importance: np.ndarray | None, even: bool = False) -> Match:
-    """Vectors of magnitudes, each weight with a sign; even: of which 8 weights have an even number. x: float32 [rows, cols]."""
-    w = search.error_weights(x, importance, layout.sub)
+    """Vectors of magnitudes, each weight with a sign; even: of which 8 weights have an even number. x: float32 [rows, cols].
+
+    Large weights count more with importance too.
+    """
+    w = search.error_weights(x, importance, layout.sub, by_size=True)
     negative, size = (x < 0).reshape(-1, 8), np.abs(x).reshape(-1, 8)
     if even:
         make_even(negative, size, w.reshape(-1, 8))
@@ -82,9 +85,7 @@ def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: fl
 
     by_size: large weights count more with importance too.
     """
-    w = search.error_weights(x, importance, layout.sub)
-    if by_size and importance is not None and importance.any():
-        w *= search.error_weights(x, None, layout.sub)
+    w = search.error_weights(x, importance, layout.sub, by_size)
     points = _points(layout.book, layout.unit)
     runs, weights = x.reshape(-1, 8), w.reshape(-1, 8)
 

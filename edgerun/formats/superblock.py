@@ -49,18 +49,20 @@ def ranged(x: np.ndarray, importance: np.ndarray | None, sub: int, top: int, lev
     if native := lent():
         found = native.line(x, search.column_weights(importance), sub, top, levels, search.stretch(top))
         return Superblock(*found[:4]), found[4]
-    problem = _Problem(x, importance, sub, range(top + 1), (0, levels))
+    problem = _Problem(x, search.error_weights(x, importance, sub), sub, range(top + 1), (0, levels))
     scale, low = (a.reshape(-1, SIZE // sub) for a in search.fit_line(problem.x, problem.w, top, bounded=True))
     d, m = half(scale.max(-1) / levels), half(np.abs(low.min(-1)) / levels)
     return problem.solve(Superblock(d, m, problem.whole(scale, d), problem.whole(-low, m)))
 
 
-def signed(x: np.ndarray, importance: np.ndarray | None, sub: int, values: Sequence[int], levels: int) -> tuple[Superblock, np.ndarray]:
-    """Codes that stand for the ascending `values`, scales -levels to levels - 1; x and codes as in `ranged`."""
+def signed(
+    x: np.ndarray, importance: np.ndarray | None, sub: int, values: Sequence[int], levels: int, by_size: bool = False
+) -> tuple[Superblock, np.ndarray]:
+    """Codes that stand for the ascending `values`, scales -levels to levels - 1; x and codes as in `ranged`, by_size as in `error_weights`."""
     if native := lent():
-        d, scales, codes = native.scale(x, search.column_weights(importance), SIZE, sub, values, levels, search.ends(values))
+        d, scales, codes = native.scale(x, search.lent_weights(x, importance, sub, by_size), SIZE, sub, values, levels, search.ends(values))
         return Superblock(d, np.zeros_like(d), scales, np.zeros_like(scales)), codes
-    problem = _Problem(x, importance, sub, values, (-levels, levels - 1))
+    problem = _Problem(x, search.error_weights(x, importance, sub, by_size), sub, values, (-levels, levels - 1))
     scale = search.fit_scale(problem.x, problem.w, values).reshape(-1, SIZE // sub)
     d = half(search.largest(scale.T) / -levels)
     return problem.solve(Superblock(d, np.zeros_like(d), problem.whole(scale, d), np.zeros_like(scale)))
@@ -69,9 +71,8 @@ def signed(x: np.ndarray, importance: np.ndarray | None, sub: int, values: Seque
 class _Problem:
     """Weights to be met and what may be said of them; x and w (the weight of each error) are [sub, all sub-blocks]."""
 
-    def __init__(self, x: np.ndarray, importance: np.ndarray | None, sub: int, values: Sequence[int], limits: tuple[int, int]) -> None:
-        self.x = search.columns(x, sub)
-        self.w = search.columns(search.error_weights(x, importance, sub), sub)
+    def __init__(self, x: np.ndarray, w: np.ndarray, sub: int, values: Sequence[int], limits: tuple[int, int]) -> None:
+        self.x, self.w = search.columns(x, sub), search.columns(w, sub)
         self.values, self.limits = values, limits
         self.nearest = search.nearest_of(values)
         self.ranged = limits[0] == 0

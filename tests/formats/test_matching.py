@@ -47,9 +47,14 @@ def test_columns_that_count_more_are_met_better(fmt: Format) -> None:
     assert nmse(weighed[:, ::4], x[:, ::4]) < 0.8 * nmse(plain[:, ::4], x[:, ::4])
 
 
+@pytest.mark.parametrize("name", ["Q3_K", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_S"])
+def test_large_weights_count_more_with_importance_too(name: str) -> None:
+    fmt, x = by_name(name), weights(16, 512)
+    assert np.array_equal(fmt.quantize(x, np.ones(512, np.float32)), fmt.quantize(x))
+
+
 def test_large_weights_count_more_in_iq1_s_with_importance_too() -> None:
     fmt, x = by_name("IQ1_S"), weights(64, 1024)
-    assert np.array_equal(fmt.quantize(x, np.ones(1024, np.float32)), fmt.quantize(x))
     importance = np.random.default_rng(1).lognormal(0, 1.5, 1024).astype(np.float32)
     y = fmt.dequantize(fmt.quantize(x, importance)).astype(np.float64)
     assert 0.87 < (importance * x * y).sum() / (importance * x * x).sum() < 1   # by importance alone it is 0.84

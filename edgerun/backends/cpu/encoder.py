@@ -73,8 +73,8 @@ def _run(
     count = x.size // size
     codes = np.empty((count, size), np.uint8)
     heads = np.empty((-(-count // _LANES), each, _LANES), np.float32)
-    where = 0 if weights is None else weights.ctypes.data
-    words = [x.ctypes.data, size, sub, where, x.shape[-1] // size, codes.ctypes.data, heads.ctypes.data, *own]
+    where, different = (0, 1) if weights is None else (weights.ctypes.data, weights.size // size)
+    words = [x.ctypes.data, size, sub, where, different, codes.ctypes.data, heads.ctypes.data, *own]
     args = np.array(words, np.int64)
     kernel(args.ctypes.data, count)
     return heads.transpose(0, 2, 1).reshape(-1, each)[:count], codes
