@@ -63,9 +63,9 @@ class Layout:
 def magnitudes(layout: Layout, x: np.ndarray, importance: np.ndarray | None, even: bool = False) -> Match:
     """Vectors of magnitudes, each weight with a sign; even: of which 8 weights have an even number. x: float32 [rows, cols].
 
-    Large weights count more with importance too.
+    Large weights count more with importance too, by the square root.
     """
-    w = search.error_weights(x, importance, layout.sub, by_size=True)
+    w = search.error_weights(x, importance, layout.sub, by_size="root")
     negative, size = (x < 0).reshape(-1, 8), np.abs(x).reshape(-1, 8)
     if even:
         make_even(negative, size, w.reshape(-1, 8))
@@ -80,10 +80,10 @@ def magnitudes(layout: Layout, x: np.ndarray, importance: np.ndarray | None, eve
     return _Problem(layout, size, w, assign).solve()
 
 
-def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: float, shared: int, by_size: bool = False) -> Match:
+def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: float, shared: int, by_size: search.BySize = "not") -> Match:
     """Vectors to whose values `by` is added, or subtracted where signs are set: alike in `shared` vectors of 8. x: float32 [rows, cols].
 
-    by_size: large weights count more with importance too.
+    by_size: as in `error_weights`.
     """
     w = search.error_weights(x, importance, layout.sub, by_size)
     points = _points(layout.book, layout.unit)

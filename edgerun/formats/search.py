@@ -10,6 +10,7 @@ Where a backend has lent machine code (`lent.py`), that is used. It gives the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ _LINE_STEPS = np.linspace(-1, 1, 7, dtype=np.float32)
 _STEPS, _STEPS_OF_MANY = np.linspace(-1, 1, 5, dtype=np.float32), np.linspace(-0.7, 0.7, 3, dtype=np.float32)
 _MANY = 64   # values
 TERNARY = (-1, 0, 1)
+BySize = Literal["not", "root", "fully"]   # whether large weights count more where importance is known
 
 
 def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -135,24 +137,26 @@ def columns(x: np.ndarray, sub: int) -> np.ndarray:
     return np.ascontiguousarray(x.reshape(-1, sub).T)
 
 
-def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: bool = False) -> np.ndarray:
+def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: BySize = "not") -> np.ndarray:
     """How much each squared error counts, float32 like x: the importance of its column, where it is known.
 
-    by_size, and where nothing is known: more for larger weights, which are likely to be there for larger inputs. See docs/quantization.md for
-    where that helps.
+    Where nothing is known more for larger weights, which are likely to be there for larger inputs. by_size: whether they count more with
+    importance too, as much or by the square root of that. See docs/quantization.md for where that helps.
     """
     weights = column_weights(importance)
-    if weights is not None and not by_size:
+    if weights is not None and by_size == "not":
         return np.tile(weights, (x.shape[0], 1))
     mean = total(np.square(columns(x, sub))) / np.float32(sub)
     sizes = np.repeat(np.sqrt(mean), sub).reshape(x.shape) + np.abs(x)
-    return sizes if weights is None else weights * sizes
+    if weights is None:
+        return sizes
+    return weights * (np.sqrt(sizes) if by_size == "root" else sizes)
 
 
-def lent_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: bool) -> np.ndarray | None:
+def lent_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: BySize) -> np.ndarray | None:
     """The same for machine code: of columns where they are all that counts, None where it makes them itself."""
     weights = column_weights(importance)
-    return weights if weights is None or not by_size else error_weights(x, importance, sub, by_size)
+    return weights if weights is None or by_size == "not" else error_weights(x, importance, sub, by_size)
 
 
 def column_weights(importance: np.ndarray | None) -> np.ndarray | None:
