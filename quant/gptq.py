@@ -81,6 +81,7 @@ def round_to(fmt: Format, x: np.ndarray, feedback: Feedback) -> np.ndarray:
     return out
 
 
+@np.errstate(all="ignore")   # dividing by the scale of an empty block is dealt with where it happens
 def _block(recoder: Recoder, weights: np.ndarray, errors: np.ndarray, here: slice, feedback: Feedback) -> np.ndarray:
     """The bytes of one block of each row; their errors are written down. Arrays are [cols, rows]."""
     target = weights[here] + feedback.by[: here.start, here].T @ errors[: here.start]
