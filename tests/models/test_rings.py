@@ -10,7 +10,7 @@ import pytest
 from oracle_case import load
 
 from edgerun.backends import cpu
-from edgerun.backends.cpu.ring import NONE, Rings
+from edgerun.backends.cpu.rings import NONE, Rings
 from edgerun.backends.executor import PAGE, Batch, Executor
 from edgerun.engine.session import Session
 from edgerun.graph.lower import lower

@@ -19,7 +19,7 @@ from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes, reads
 from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
-from edgerun.backends.cpu.ring import NONE, Rings
+from edgerun.backends.cpu.rings import NONE, Rings
 from edgerun.backends.cpu.slots import Slots
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, columns_bytes, matrices_bytes, packing_of, vector_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
-from edgerun.backends.cpu.ring import Rings
+from edgerun.backends.cpu.rings import Rings
 from edgerun.graph.program import Cache, Program
 
 

@@ -20,7 +20,7 @@ from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
 from edgerun.backends.cpu.kvmemory import memory_bytes, page_bytes, places
 from edgerun.backends.cpu.lowering import LOWERINGS
 from edgerun.backends.cpu.phase import Phase, Quantized, Word, quantized_bytes, reads
-from edgerun.backends.cpu.ring import Rings
+from edgerun.backends.cpu.rings import Rings
 from edgerun.backends.cpu.weights import Matrix, Weights
 from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerun.backends.cpu.ring import Rings
+from edgerun.backends.cpu.rings import Rings
 from edgerun.backends.executor import PAGE, Batch
 
 

@@ -9,7 +9,7 @@
     SEEN               int32 [rows], the last position that the row attends to: its own in a causal model, else its text's last
     SLOTS              int32 [rows][2]: where the row's results of attention go, and whether each span has a slot of its own
     STATES             int32 [rows]: the slot of recurrent state of the row's sequence
-    RING_PAGES, RING_TABLES, RING_TABLE   as PAGES, TABLES and TABLE, of layers whose window is kept in rings (`ring.py`)
+    RING_PAGES, RING_TABLES, RING_TABLE   as PAGES, TABLES and TABLE, of layers whose window is kept in rings (`rings.py`)
 """
 
 ROWS, OUTPUTS, POSITIONS, PAGES, SELECTED, TILES, TABLES, TABLE, SEEN, SLOTS, STATES, RING_PAGES, RING_TABLES, RING_TABLE, WORDS = range(15)
