@@ -14,6 +14,7 @@ import typer
 from edgerun.cli import options as o
 from edgerun.cli.clean import clean
 from edgerun.cli.exit import warn
+from edgerun.cli.instead import tell as tell_instead
 from edgerun.cli.source import checkpoint_folder, tell_left_out
 from edgerun.cli.table import size, table
 from edgerun.cli.target import Force, refuse_existing, resumable
@@ -122,9 +123,7 @@ def _what(plan: Plan) -> str:
 
 def _tell(plan: Plan) -> None:
     """Warn of what the user should know before it is done."""
-    for row in plan.rows:
-        if row.instead_of:
-            warn(f"warning: {row.name} becomes {row.type}: its rows of {row.shape[-1]} do not fill the blocks of {row.instead_of}")
+    tell_instead((row.name, row.shape[-1], row.type, row.instead_of) for row in plan.rows)
     for (kind, why), count in Counter((row.type, row.loss) for row in plan.rows if row.loss).items():
         warn(f"warning: {count} quantized matrices become {kind}, which rounds each weight {_ROUNDED[kind]}: {why}")
 

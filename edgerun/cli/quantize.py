@@ -17,6 +17,7 @@ from edgerun.cli.clean import clean
 from edgerun.cli.complete import models
 from edgerun.cli.convert import Pre
 from edgerun.cli.exit import warn
+from edgerun.cli.instead import tell as tell_instead
 from edgerun.cli.loading import phases
 from edgerun.cli.source import opened
 from edgerun.cli.table import size, table
@@ -230,9 +231,7 @@ def _tell(plan: Plan, measured: bool, quiet: bool) -> None:
     again = {row.tensor.type_name for row in plan.rows if row.changes and row.tensor.type_name not in ("F32", "F16", "BF16")}
     if again:
         warn(f"warning: the model is quantized already ({', '.join(sorted(again))}); better start from F16 or BF16: what was lost then is lost again")
-    for row in plan.rows:
-        if row.instead_of:
-            warn(f"warning: {row.tensor.name} becomes {row.type}: its rows of {row.tensor.shape[-1]} do not fill the blocks of {row.instead_of}")
+    tell_instead((row.tensor.name, row.tensor.shape[-1], row.type, row.instead_of) for row in plan.rows)
     if not measured and any(row.type.startswith(("IQ1", "IQ2", "IQ3_XXS")) for row in plan.rows):
         warn("warning: types below 3.5 bits lose much without an importance matrix; make one with edgerun imatrix and give it with --imatrix, or use --calibrate")
 

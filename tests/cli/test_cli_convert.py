@@ -68,7 +68,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(cli: Cli, source: Path) -> 
     before = sorted(source.parent.rglob("*"))
     result = cli("convert", str(source), "--outtype", "q8_0", "--dry-run")
     assert result.out.splitlines()[0].split() == ["tensor", "shape", "from", "to", "size"]
-    assert "edgerun: warning: blk.0.attn_q.weight becomes F16: its rows of 8 do not fill the blocks of Q8_0" in result.err
+    assert "edgerun: warning: token_embd.weight, blk.0.attn_q.weight and 5 more (--dry-run lists them) become F16: their rows of 8 do not fill the blocks of Q8_0\n" in result.err
     facts = json.loads(cli("convert", str(source), "--outtype", "bf16", "--dry-run", "-o", "json", "-q").out)
     types = {row["name"]: row["to"] for row in facts["tensors"]}
     assert (facts["architecture"], types["blk.0.attn_q.weight"], types["blk.0.attn_norm.weight"]) == ("qwen2", "BF16", "F32")

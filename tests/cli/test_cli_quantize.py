@@ -35,7 +35,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(cli: Cli, tmp_path: Path) -
     lines = result.out.splitlines()
     assert lines[0].split() == ["tensor", "shape", "from", "to", "size"]
     assert "bits per weight" in lines[-1]
-    assert "edgerun: warning: blk.0.attn_k.weight becomes Q5_0: its rows of 32 do not fill the blocks of Q4_K" in result.err
+    assert "more (--dry-run lists them) become Q5_0: their rows of 32 do not fill the blocks of Q4_K\n" in result.err
     facts = json.loads(cli("quantize", str(MODEL), "Q4_K_M", "--dry-run", "-o", "json", "-q").out)
     row = next(row for row in facts["tensors"] if row["name"] == "blk.0.attn_k.weight")
     assert (row["from"], row["to"], row["instead_of"]) == ("F32", "Q5_0", "Q4_K")
