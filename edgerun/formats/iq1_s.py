@@ -52,7 +52,7 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
     By importance alone it is less, but the values are too small on the whole, and models are further from what they were (docs/quantization.md).
     """
-    match = matching.shifted(_LAYOUT, x, importance, by=1 / 8, shared=4, by_size="fully")
+    match = matching.shifted(_LAYOUT, x, importance, by=1 / 8, shared=4, by_size=2)
     high = (match.index >> 8).astype(U16).reshape(-1, 8, 4)
     qh = high[..., 0] | high[..., 1] << 3 | high[..., 2] << 6 | match.scales.astype(U16) << 12
     qh |= high[..., 3] << 9 | (match.signs[:, ::4] & 1).astype(U16) << 15

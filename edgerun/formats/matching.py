@@ -65,7 +65,7 @@ def magnitudes(layout: Layout, x: np.ndarray, importance: np.ndarray | None, eve
 
     Large weights count more with importance too, by the square root.
     """
-    w = search.error_weights(x, importance, layout.sub, by_size="root")
+    w = search.error_weights(x, importance, layout.sub, by_size=1)
     negative, size = (x < 0).reshape(-1, 8), np.abs(x).reshape(-1, 8)
     if even:
         make_even(negative, size, w.reshape(-1, 8))
@@ -80,7 +80,7 @@ def magnitudes(layout: Layout, x: np.ndarray, importance: np.ndarray | None, eve
     return _Problem(layout, size, w, assign).solve()
 
 
-def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: float, shared: int, by_size: search.BySize = "not") -> Match:
+def shifted(layout: Layout, x: np.ndarray, importance: np.ndarray | None, by: float, shared: int, by_size: int = 0) -> Match:
     """Vectors to whose values `by` is added, or subtracted where signs are set: alike in `shared` vectors of 8. x: float32 [rows, cols].
 
     by_size: as in `error_weights`.

@@ -42,7 +42,7 @@ def planes(blocks: np.ndarray) -> list[np.ndarray]:
 
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Search scales of least weighted squared error."""
-    fit, q = superblock.signed(x, importance, sub=16, values=range(-4, 4), levels=32, by_size="root")
+    fit, q = superblock.signed(x, importance, sub=16, values=range(-4, 4), levels=32, by_size=1)
     s = (fit.scales + 32).astype(np.uint8)
     high = (s >> 4).reshape(-1, 4, 4)
     scales = (s[:, :8] & 15 | (s[:, 8:] & 15) << 4, high[:, 0] | high[:, 1] << 2 | high[:, 2] << 4 | high[:, 3] << 6)

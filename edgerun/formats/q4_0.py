@@ -38,7 +38,7 @@ def nibbles(qs: np.ndarray) -> np.ndarray:
 
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Let the largest weight be -8, as quantize_row_q4_0_ref does; with importance search the scale of least error."""
-    d, q = search.signed_blocks(x, importance, 8)
+    d, q = search.signed_blocks(x, importance, 8, by_size=3)
     return np.concatenate([d.view(np.uint8), q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 

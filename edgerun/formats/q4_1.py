@@ -32,7 +32,7 @@ def codes(blocks: np.ndarray) -> np.ndarray:
 
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Spread the codes over the range of each block, as quantize_row_q4_1_ref does; with importance search for the least error."""
-    dm, q = search.ranged_blocks(x, importance, 15)
+    dm, q = search.ranged_blocks(x, importance, 15, by_size=1)
     return np.concatenate([dm.view(np.uint8), q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 

@@ -10,7 +10,6 @@ Where a backend has lent machine code (`lent.py`), that is used. It gives the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -23,16 +22,15 @@ _LINE_STEPS = np.linspace(-1, 1, 7, dtype=np.float32)
 _STEPS, _STEPS_OF_MANY = np.linspace(-1, 1, 5, dtype=np.float32), np.linspace(-0.7, 0.7, 3, dtype=np.float32)
 _MANY = 64   # values
 TERNARY = (-1, 0, 1)
-BySize = Literal["not", "root", "fully"]   # whether large weights count more where importance is known
 
 
-def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
+def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int, by_size: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, 32], where a weight is d * (code - top).
 
-    Without importance the weight of largest magnitude becomes code 0, as in llama.cpp's reference.
+    Without importance the weight of largest magnitude becomes code 0, as in llama.cpp's reference. by_size: as in `error_weights`.
     """
     if importance is not None:
-        return valued_blocks(x, importance, range(-top, top))
+        return valued_blocks(x, importance, range(-top, top), by_size=by_size)
     if native := lent():
         scale, _, q = native.rounded(x, "signed", top)
         return scale.astype(F16).reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, 32)
@@ -42,23 +40,28 @@ def signed_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
     return d.astype(F16), np.minimum(q, 2 * top - 1)
 
 
-def valued_blocks(x: np.ndarray, importance: np.ndarray | None, values: Sequence[int], size: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, size]: a weight is d * values[code]."""
+def valued_blocks(
+    x: np.ndarray, importance: np.ndarray | None, values: Sequence[int], size: int = 32, by_size: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [rows, cols] -> d float16 [rows, blocks, 1] and codes uint8 [rows, blocks, size]: a weight is d * values[code].
+
+    by_size: as in `error_weights`.
+    """
     native = lent()
     if native and tuple(values) != TERNARY:
-        d, _, q = native.scale(x, column_weights(importance), size, size, values, 0, ends(values))
+        d, _, q = native.scale(x, lent_weights(x, importance, size, by_size), size, size, values, 0, ends(values))
         return d.astype(F16).reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, size)
-    b, w = columns(x, size), columns(error_weights(x, importance, size), size)
+    b, w = columns(x, size), columns(error_weights(x, importance, size, by_size), size)
     fit = fit_ternary(b, w) if tuple(values) == TERNARY else fit_scale(b, w, values, rounds=1)
     d = fit.astype(F16)
     q = codes_of(nearest_of(values)(b * inverse(d.astype(np.float32))), values)
     return d.reshape(x.shape[0], -1, 1), q.reshape(x.shape[0], -1, size)
 
 
-def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
+def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int, by_size: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """float32 [rows, cols] -> d and m float16 [rows, blocks, 2] and codes uint8 [rows, blocks, 32], where a weight is d * code + m.
 
-    Without importance codes 0 and `top` are the smallest and the largest weight, as in llama.cpp's reference.
+    Without importance codes 0 and `top` are the smallest and the largest weight, as in llama.cpp's reference. by_size: as in `error_weights`.
     """
     rows = x.shape[0]
     native = lent()
@@ -71,7 +74,7 @@ def ranged_blocks(x: np.ndarray, importance: np.ndarray | None, top: int) -> tup
         d = (b.max(-1, keepdims=True) - low) / np.float32(top)
         q = ((b - low) * inverse(d) + np.float32(0.5)).astype(np.uint8)
         return np.concatenate([d, low], -1).astype(F16), np.minimum(q, top)
-    b, w = columns(x, 32), columns(error_weights(x, importance, 32), 32)
+    b, w = columns(x, 32), columns(error_weights(x, importance, 32, by_size), 32)
     d, m, q = _line_in_halves(b, w, top, *fit_line(b, w, top, bounded=False, rounds=2))
     return np.stack([d, m], -1).astype(F16).reshape(rows, -1, 2), codes_of(q, range(top + 1)).reshape(rows, -1, 32)
 
@@ -137,26 +140,27 @@ def columns(x: np.ndarray, sub: int) -> np.ndarray:
     return np.ascontiguousarray(x.reshape(-1, sub).T)
 
 
-def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: BySize = "not") -> np.ndarray:
+def error_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: int = 0) -> np.ndarray:
     """How much each squared error counts, float32 like x: the importance of its column, where it is known.
 
-    Where nothing is known more for larger weights, which are likely to be there for larger inputs. by_size: whether they count more with
-    importance too, as much or by the square root of that. See docs/quantization.md for where that helps.
+    Where nothing is known more for larger weights, which are likely to be there for larger inputs. by_size: with importance too, this many
+    times (0 to 3) by the square root of that. See docs/quantization.md for where how much of it helps.
     """
     weights = column_weights(importance)
-    if weights is not None and by_size == "not":
+    if weights is not None and not by_size:
         return np.tile(weights, (x.shape[0], 1))
     mean = total(np.square(columns(x, sub))) / np.float32(sub)
     sizes = np.repeat(np.sqrt(mean), sub).reshape(x.shape) + np.abs(x)
     if weights is None:
         return sizes
-    return weights * (np.sqrt(sizes) if by_size == "root" else sizes)
+    root = np.sqrt(sizes)
+    return weights * (root, sizes, sizes * root)[by_size - 1]
 
 
-def lent_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: BySize) -> np.ndarray | None:
+def lent_weights(x: np.ndarray, importance: np.ndarray | None, sub: int, by_size: int) -> np.ndarray | None:
     """The same for machine code: of columns where they are all that counts, None where it makes them itself."""
     weights = column_weights(importance)
-    return weights if weights is None or by_size == "not" else error_weights(x, importance, sub, by_size)
+    return weights if weights is None or not by_size else error_weights(x, importance, sub, by_size)
 
 
 def column_weights(importance: np.ndarray | None) -> np.ndarray | None:

@@ -56,7 +56,7 @@ def ranged(x: np.ndarray, importance: np.ndarray | None, sub: int, top: int, lev
 
 
 def signed(
-    x: np.ndarray, importance: np.ndarray | None, sub: int, values: Sequence[int], levels: int, by_size: search.BySize = "not"
+    x: np.ndarray, importance: np.ndarray | None, sub: int, values: Sequence[int], levels: int, by_size: int = 0
 ) -> tuple[Superblock, np.ndarray]:
     """Codes that stand for the ascending `values`, scales -levels to levels - 1; x and codes as in `ranged`, by_size as in `error_weights`."""
     if native := lent():
