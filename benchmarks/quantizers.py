@@ -6,8 +6,8 @@ MODEL is a model in 16 or 32 bits. The matrices of its layers whose rows fill a 
 so that the figures are the type's own. The peer is `llama_model_quantize` of llama-cpp-python, with the same importance.
 
 Error: squared errors over squares, both weighted by importance, over all these matrices. KL: the mean divergence of the file's
-predictions from MODEL's over windows from all over the texts, in turn, both computed in float32 from dequantized weights. Ratios are ours over theirs, ± the standard
-error of the difference; `=` are equal bytes. Runs there: whether llama.cpp loads our file and predicts numbers with it.
+predictions from MODEL's over windows from all over the texts, in turn, both computed in float32 from dequantized weights. Ratios are
+ours over theirs, ± the standard error of the difference; `=` are equal bytes. Runs there: whether llama.cpp loads our file and predicts numbers with it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 
 Each engine lives in a process of its own (`engines.py`) and measures one case at a time while the others sleep; within a
 case the engines take turns, so that a disturbance of the machine meets them all. The peer is run with and without flash
-attention, and where it crashes with its default weight buffers, with all the others (`engines.py`): its best figure counts. Progress goes to stderr. `benchmarks/README.md` says how to read the result.
+attention, and where it crashes with its default weight buffers, with all the others (`engines.py`): its best figure counts.
+Progress goes to stderr. `benchmarks/README.md` says how to read the result.
 """
 
 from __future__ import annotations
@@ -112,12 +113,12 @@ def working_buffers(model: str) -> list[str]:
         try:
             with peer(model, 1, "f16", flash=False, buffers=buffers):
                 working.append(buffers)
+            if buffers == BUFFERS[0]:
+                break
         except Died as death:
             if death.code >= 0:
                 raise SystemExit("llama.cpp does not run (see above); install it with: pip install llama-cpp-python==0.3.36") from None
             say(f"llama.cpp dies with {buffers} weight buffers ({death})")
-        if working == [BUFFERS[0]]:
-            break
     return working or sys.exit("llama.cpp crashes whatever its weight buffers")
 
 

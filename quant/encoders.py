@@ -14,8 +14,6 @@ Progress = Callable[[str, int, int], None]   # (what, done, of), as that of `edg
 
 _FETCHED = 1 << 22    # weights from which on it pays to link what is kept: 0.06 s
 _COMPILED = 1 << 26   # weights from which on it pays to compile what is not: about 3 s on two cores, once on a machine
-
-
 ROUNDING = 16   # what NumPy rounds while it searches for one weight
 
 
