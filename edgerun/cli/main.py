@@ -8,13 +8,19 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _OBJECTS = 50_000   # new ones between two searches for garbage
+_SOON = 0.001       # s
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command in `argv` (default: the arguments of this process) and leave the process with its exit code."""
     try:
+        sys.unraisablehook = _lost
         gc.set_threshold(_OBJECTS)   # a start makes many objects and no garbage: looking for some only delays the first token
         from edgerun.cli import exit
 
@@ -38,3 +44,14 @@ def dispatch(arguments: list[str]) -> None:
     else:
         with group.make_context(PROGRAM, arguments or ["--help"]) as context:
             group.invoke(context)
+
+
+def _lost(lost: UnraisableHookArgs) -> None:
+    """A Ctrl-C that came while Python cleared something away (every import does) cannot be raised there: it comes again, soon after."""
+    import signal
+
+    if lost.exc_type is KeyboardInterrupt and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
+        sys.__unraisablehook__(lost)

@@ -164,6 +164,25 @@ def test_interrupt_while_importing(spawn: Spawn) -> None:
         assert process.stderr.read() == b""
 
 
+def test_interrupt_where_nothing_can_be_raised() -> None:
+    """Python drops what is raised while it clears an object away, and imports clear away their locks."""
+    code = (
+        "import signal, time\n"
+        "from edgerun.cli import main\n"
+        "class Cleared:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "def dispatch(arguments):\n"
+        "    Cleared()\n"
+        "    time.sleep(20)\n"
+        "main.dispatch = dispatch\n"
+        "main.main([])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(edgerun.__file__))}
+    process = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, env=environment, timeout=10)
+    assert (process.returncode, process.stderr) == (130, b"")
+
+
 def test_a_system_without_hangups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(signal, "SIGHUP")
     assert guard(lambda: None) == 0
