@@ -22,7 +22,7 @@ from edgerun.formats.packing import lines
 from edgerun.formats.recode import Recoder, recoder_of
 
 _DAMPING = 0.01   # of the mean of H's diagonal, added to the diagonal: the paper's
-_STRONGER, _MOST = 10.0, 1e4
+_TRUST = 0.7      # of what two columns of H have in common: the rest is taken for this text's own (decision 026)
 _RUN = 32         # columns whose errors reach each other one by one; from run to run they do so as a product of matrices
 _TRAINED = ("Q1_0", "Q2_0", "TQ2_0")   # for models that were trained in -1, 0 and 1: nobody rounds others to them
 
@@ -43,28 +43,22 @@ class Feedback:
     squares: np.ndarray
 
     @classmethod
-    def of(cls, gram: np.ndarray, damping: float = _DAMPING) -> Feedback:
+    def of(cls, gram: np.ndarray, trust: float = _TRUST) -> Feedback:
         """Of H, [cols, cols] and symmetric; ModelError where it holds what is no number. Columns without input count for little."""
         h = gram.astype(np.float64)
         if not np.isfinite(h).all():
             raise ModelError("the products of a matrix's inputs are not finite: the file is damaged, or not meant for this architecture")
-        mean, diagonal = float(np.diag(h).mean()), h.reshape(-1)[:: len(h) + 1]
-        squares = diagonal.astype(np.float32)
-        added, wanted = 0.0, damping * mean if mean > 0 else 1.0
-        while True:
-            diagonal += wanted - added
-            added = wanted
-            try:
-                r = np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]
-            except np.linalg.LinAlgError:   # rounding made of it what no inputs have
-                if wanted > _MOST * mean:
-                    raise ModelError("the products of a matrix's inputs are no sums of squares: the file is damaged") from None
-                wanted *= _STRONGER
-                continue
-            own = np.diag(r).copy()
-            by = np.divide(r, own, out=np.empty(r.shape, np.float32), casting="same_kind")
-            np.fill_diagonal(by, 0)
-            return cls(by, np.square(own).astype(np.float32), squares)
+        squares = np.diag(h).copy()
+        h *= trust
+        np.fill_diagonal(h, squares + (_DAMPING * squares.mean() or 1.0))
+        try:
+            r = np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]
+        except np.linalg.LinAlgError:
+            raise ModelError("the products of a matrix's inputs are no sums of squares: the file is damaged") from None
+        own = np.diag(r).copy()
+        by = np.divide(r, own, out=np.empty(r.shape, np.float32), casting="same_kind")
+        np.fill_diagonal(by, 0)
+        return cls(by, np.square(own).astype(np.float32), squares.astype(np.float32))
 
 
 def round_to(fmt: Format, x: np.ndarray, feedback: Feedback) -> np.ndarray:
