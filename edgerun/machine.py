@@ -131,6 +131,11 @@ def caches(root: Path = _ROOT) -> list[Cache]:
     return sorted(found, key=lambda cache: (cache.level, cache.holds))
 
 
+def last_level_cache(root: Path = _ROOT) -> int:
+    """Bytes of the largest cache; 0 where it is not known."""
+    return max((cache.size for cache in caches(root)), default=0)
+
+
 def huge_pages(root: Path = _ROOT) -> str:
     """When the kernel gives huge pages: always, madvise (where a program asks, as edgerun does) or never; empty when it does not say."""
     _, _, chosen = text_of(root / "sys/kernel/mm/transparent_hugepage/enabled").partition("[")

@@ -154,7 +154,6 @@ def models() -> list[dict[str, Any]]:
 
 def model(llm: LLM, ceilings: Ceilings, say: Callable[[int, int], None] = lambda done, of: None) -> dict[str, Any]:
     """What a token of a model takes, how fast that can be here, and how fast it is. Takes some seconds."""
-    from edgerun.backends.cpu.ceilings import last_level_cache
     from edgerun.bench.facts import Facts
     from edgerun.bench.grammar import Case
     from edgerun.bench.runner import Runner
@@ -181,7 +180,7 @@ def model(llm: LLM, ceilings: Ceilings, say: Callable[[int, int], None] = lambda
         "prefill_limit": "multiplying" if ceilings.macs / work.macs(prefill) < ceilings.read / work.nbytes(prefill, executor.max_rows) else "reading memory",
         "prefill_predicted": prefill.tokens * min(ceilings.macs / work.macs(prefill), ceilings.read / work.nbytes(prefill, executor.max_rows)),
         "prefill_measured": prefilled,
-        "in_cache": llm.plan.weights <= last_level_cache(),
+        "in_cache": llm.plan.weights <= machine.last_level_cache(),
     }
 
 

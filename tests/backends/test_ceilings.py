@@ -42,14 +42,14 @@ def test_both_are_measured_on_every_instruction_set(isa: isas.Isa, monkeypatch: 
 
 def test_more_is_read_than_the_caches_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "memory", lambda: machine.Memory(64 << 30, "free"))
-    monkeypatch.setattr(machine, "caches", lambda: [machine.Cache(1, "Data", 48 << 10, 1), machine.Cache(3, "Unified", 32 << 20, 8)])
+    monkeypatch.setattr(machine, "caches", lambda root: [machine.Cache(1, "Data", 48 << 10, 1), machine.Cache(3, "Unified", 32 << 20, 8)])
     assert module.reading_size() == 1 << 30
-    monkeypatch.setattr(machine, "caches", lambda: [machine.Cache(3, "Unified", 768 << 20, 8)])
+    monkeypatch.setattr(machine, "caches", lambda root: [machine.Cache(3, "Unified", 768 << 20, 8)])
     assert module.reading_size() == 1536 << 20
     monkeypatch.setattr(machine, "memory", lambda: machine.Memory(1 << 30, "free"))
     assert module.reading_size() == 256 << 20
-    monkeypatch.setattr(machine, "caches", list)
-    assert module.last_level_cache() == 0
+    monkeypatch.setattr(machine, "caches", lambda root: [])
+    assert machine.last_level_cache() == 0
 
 
 def test_what_was_measured_is_kept(measured: list[int], home: Path) -> None:

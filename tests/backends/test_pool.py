@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from objects import I64, Emitter, kernel
 
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu import pool as pools
+from edgerun.backends.cpu.kernels import run
 from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, DONES
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.pool import Pool
@@ -109,6 +111,15 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "never"
         time.sleep(0.001)
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 7, 8])
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
+def test_threads_that_take_turns_get_chunks_that_lie_together(threads: int, chunks: int) -> None:
+    turn = numba.njit(lambda n: run.turn(n, chunks, threads))
+    claimed = [turn(n) for n in range(chunks)]
+    assert sorted(claimed) == list(range(chunks))
+    assert all(after == before + 1 for before, after in zip(claimed, claimed[threads:], strict=False))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -50,7 +50,7 @@ def ceilings(threads: int, fresh: bool = False) -> Ceilings:
 
     fresh: measure in any case. ResourceError when there is no memory to read.
     """
-    key = "|".join((machine.cpu_name(), str(last_level_cache()), str(len(machine.cores())), str(threads), isas.choose().name))
+    key = "|".join((machine.cpu_name(), str(machine.last_level_cache()), str(len(machine.cores())), str(threads), isas.choose().name))
     kept = {} if fresh else _read_kept()
     if key in kept:
         return Ceilings(threads, isas.choose().name, kept[key]["read"], kept[key]["macs"])
@@ -70,14 +70,9 @@ def measure(threads: int, nbytes: int | None = None) -> Ceilings:
     return Ceilings(threads, isa.name, read, macs)
 
 
-def last_level_cache() -> int:
-    """Bytes of the largest cache; 0 where it is not known."""
-    return max((cache.size for cache in machine.caches()), default=0)
-
-
 def reading_size() -> int:
     """Bytes that tell memory from caches, as far as this machine can spare them."""
-    return min(max(SMALLEST, 2 * last_level_cache()), machine.memory().available // 4)
+    return min(max(SMALLEST, 2 * machine.last_level_cache()), machine.memory().available // 4)
 
 
 def _best(

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 from edgerun import foreign
-from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, COUNT, DONES, PHASES, YIELD
+from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, COUNT, DONES, PHASES, THREADS, YIELD
 from edgerun.backends.cpu.native import Linked
 
 PATIENCE = 1 << 14           # polls of about 50 ns: under a millisecond
@@ -27,7 +27,7 @@ class Pool:
         self._control = np.zeros(16, np.int64)
         base = self._counters.ctypes.data
         self._control[[PHASES, COUNT, CLAIMS, DONES]] = phases.ctypes.data, count, base, base + 64 * count
-        self._control[YIELD] = foreign.yield_address()
+        self._control[[THREADS, YIELD]] = threads, foreign.yield_address()
         self._address = self._control.ctypes.data
         self._step, self._work = linked.function("run-step", 2), linked.function("run-work", 3)
         self._wake = threading.Condition()

@@ -1,16 +1,21 @@
 """The control block that caller and workers share, in 8-byte words. Shared by kernels, `run.py` and `pool.py`; imports nothing.
 
     PHASES, COUNT, CLAIMS, DONES    address and number of the phases; counters, one cache line each
-    YIELD                           address of sched_yield
+    YIELD, THREADS                  address of sched_yield; how many threads walk
     BELL                            the epoch that is under way, -1 to stop; on a cache line of its own
 """
 
-PHASES, COUNT, CLAIMS, DONES, YIELD, BELL = 0, 1, 2, 3, 4, 8
+PHASES, COUNT, CLAIMS, DONES, YIELD, THREADS, BELL = 0, 1, 2, 3, 4, 5, 8
 PHASE = 32   # bytes of a phase: kernel, arguments, chunks in even epochs, chunks in odd epochs
 MOST_WINDOWS = 32   # of a block in `repack.py`, which stages them on the stack
 MOST_EXPERTS = 1024   # of a layer: `grouping.py` and `route.py` keep a few numbers for each on the stack
 ENTRY = 16            # bytes of an entry of the table in `grouping.py`
 GATHERED = 4          # slots that a chunk of `gather.py` copies
+
+# How weights are asked for (`prefetch.py`), two words: the logarithm of how many pieces take turns, and the bytes of a piece.
+PIECES, PIECE = 0, 1
+PAGES = 3, 4096
+HALVES = 1, 2048   # of a page: better out of memory if a line takes few instructions, worse out of a cache (decision 027)
 
 # Words of what `panel.py` has of a matrix that lies as in the file, and of its rooms.
 READY, STRIDE, BLOCKS, ROWS, SIZE, TABLE, ROOMS, SOURCE, EDGE, FD, OFFSET, TARGET, DONE = range(13)

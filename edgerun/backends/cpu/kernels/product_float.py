@@ -29,10 +29,10 @@ def stretch(kind: str, T: int) -> Any:
     SIZE, load = _LOAD[kind][0], _LOAD[kind][1]()
 
     @S.inner
-    def sums(p: int, cols: int, x: int, stride: int) -> Any:
-        acc, asked = zero(), prefetch.start(p)
+    def sums(p: int, cols: int, x: int, stride: int, order: int) -> Any:
+        acc, asked = zero(), prefetch.start(p, order)
         for _ in range(cols):
-            asked = prefetch.upto(asked, p)
+            asked = prefetch.upto(asked, p, order)
             acc = add_product(acc, load(p), x, stride)
             p += SIZE
             x += 4
@@ -48,15 +48,15 @@ def over_tokens(kind: str, writer: Callable[[TileOps], Any]) -> Any:
 
     @S.inner
     def run(args: int, p: int, cols: int, row: int, first: int, last: int) -> None:
-        x, stride, t = S.word(args, P.XQ), S.word(args, P.XD), first
+        x, stride, order, t = S.word(args, P.XQ), S.word(args, P.XD), args + 8 * P.ORDER, first
         while t + 8 <= last:
-            write8(args, row, t, sums8(p, cols, x + t * stride, stride))
+            write8(args, row, t, sums8(p, cols, x + t * stride, stride, order))
             t += 8
         if t + 4 <= last:
-            write4(args, row, t, sums4(p, cols, x + t * stride, stride))
+            write4(args, row, t, sums4(p, cols, x + t * stride, stride, order))
             t += 4
         while t < last:
-            write1(args, row, t, sums1(p, cols, x + t * stride, stride))
+            write1(args, row, t, sums1(p, cols, x + t * stride, stride, order))
             t += 1
 
     return run

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, COUNT, DONES, PHASE, PHASES, YIELD
+from edgerun.backends.cpu.kernels.control import BELL, CLAIMS, COUNT, DONES, PHASE, PHASES, THREADS, YIELD
 from edgerun.backends.cpu.kernels.simd import i64, op
 
 _I64 = ir.IntType(64)
@@ -72,10 +72,19 @@ def yield_core(b: Any, sched_yield: Any) -> None:
 
 
 @S.inner
+def turn(n: int, chunks: int, threads: int) -> int:
+    """Which chunk is claimed as the n-th: threads that take turns go on where their last chunk ended, and asked for weights."""
+    at = S.quotient(n, threads)
+    lane = n - at * threads
+    each = S.quotient(chunks, threads)
+    return lane * each + min(lane, chunks - each * threads) + at
+
+
+@S.inner
 def walk(control: int, epoch: int) -> None:
     """Do chunks of each phase in turn until none is left, then wait until all are done."""
     phases, claims, dones = S.word(control, PHASES), S.word(control, CLAIMS), S.word(control, DONES)
-    tag, parity = epoch << 32, 16 + 8 * (epoch & 1)
+    tag, parity, threads = epoch << 32, 16 + 8 * (epoch & 1), S.word(control, THREADS)
     for i in range(S.word(control, COUNT)):
         phase, claim, done = phases + PHASE * i, claims + 64 * i, dones + 64 * i
         kernel, args, chunks = S.peek(phase), S.peek(phase + 8), S.peek(phase + parity)
@@ -86,7 +95,7 @@ def walk(control: int, epoch: int) -> None:
             if v - tag >= chunks:
                 break
             if swap(claim, v, v + 1):
-                call(kernel, args, v - tag)
+                call(kernel, args, turn(v - tag, chunks, threads))
                 increment(done)
         spins = 0
         while True:

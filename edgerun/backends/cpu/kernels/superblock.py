@@ -160,13 +160,13 @@ def stretch(packing: Packing, T: int) -> Any:
         return ir.Constant(wholes.ir, [[0] * 16] * T)
 
     @S.inner
-    def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
+    def sums(p: int, blocks: int, xq: int, xd: int, xs: int, order: int) -> Any:
         q_stride, d_stride, s_stride = 512 * blocks, 4 * blocks, 4 * PAIRS * blocks
-        acc, asked = zero(), prefetch.start(p)
+        acc, asked = zero(), prefetch.start(p, order)
         for _ in range(blocks):
             whole, offsets = none(), none()
             for u in range(4):
-                asked = prefetch.upto(asked, p + u * STEP)
+                asked = prefetch.upto(asked, p + u * STEP, order)
                 whole = unit(whole, p, u, xq + u * UNIT, q_stride)
             if HAS_OFFSET:
                 for pair in range(PAIRS):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgerun.backends.cpu.phase import Phase, Quantized
+from edgerun.backends.cpu.kernels.control import HALVES, PAGES
+from edgerun.backends.cpu.phase import Phase, Quantized, reads
 from edgerun.backends.cpu.weights import Matrix
+from edgerun.formats.packing import Packing
 from edgerun.graph import ops
 
 CHUNK_BYTES = 256 << 10   # weights of the smallest chunk: where one ends, nothing has been asked for ahead (`kernels/prefetch.py`)
@@ -21,6 +23,12 @@ def parts(matrix: Matrix, threads: int, beside: int = 1) -> int:
     chunks = min(CHUNKS * threads, max(threads, beside * blocks * matrix.block_bytes // CHUNK_BYTES))
     per = min(-(-blocks * beside // chunks), blocks)
     return -(-blocks // per)
+
+
+def order(p: Phases, packing: Packing) -> tuple[int, int]:
+    """How weights are asked for (`kernels/prefetch.py`). The whole numbers of superblocks take many instructions for a line."""
+    few = reads(packing, p.isa) != "superblocks"
+    return HALVES if few and not p.cached else PAGES
 
 
 def linear(p: Phases, op: ops.Linear) -> None:
@@ -63,4 +71,4 @@ def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix
     else:
         blocks, inputs = matrix.cols, (*p.at(x), 0)
     end = p.at(residual) if residual else (0, 0)
-    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows(), matrix.raw)
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows(), matrix.raw, *order(p, packing))
