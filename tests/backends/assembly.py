@@ -13,7 +13,7 @@ from cross import pretend
 
 
 def sums_of(fmt: str) -> Callable[[int, int], None]:
-    """Kernel: the sums of one block of rows for one token. args: weights, activations, their scales, their sums, result.
+    """Kernel: the sums of one block of rows for one token. args: weights, activations, their scales, their sums, result, order.
     With AMX the whole product: its tiles are for 16 tokens."""
     from edgerun.backends.cpu.kernels import activations, product, simd
     from edgerun.backends.cpu.kernels.tile import TileOps
@@ -24,7 +24,7 @@ def sums_of(fmt: str) -> Callable[[int, int], None]:
     sums, store = product.stretch(by_name(fmt).packing, 1, activations.PLAIN), TileOps(1).store
 
     def kernel(args: int, blocks: int) -> None:
-        store(simd.word(args, 4), 64, sums(simd.word(args, 0), blocks, simd.word(args, 1), simd.word(args, 2), simd.word(args, 3)))
+        store(simd.word(args, 4), 64, sums(simd.word(args, 0), blocks, simd.word(args, 1), simd.word(args, 2), simd.word(args, 3), simd.word(args, 5)))
 
     return kernel
 

@@ -22,7 +22,8 @@ from numba import types
 
 from edgerun.backends.cpu.kernels import control as C
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.cpu.kernels.run import acquire, call, publish, swap
+from edgerun.backends.cpu.kernels.atomic import acquire, publish, swap
+from edgerun.backends.cpu.kernels.run import call
 from edgerun.backends.cpu.kernels.simd import i64, op
 
 LINE, ARGS = 64, 8   # where the row block begins in a room, and where the argument block
