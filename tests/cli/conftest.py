@@ -52,6 +52,7 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:
         monkeypatch.setattr(sys, "stdin", _stream(stdin))
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)   # which `main` replaces
         capfd.readouterr()
         with pytest.raises(SystemExit) as left:
             main(arguments)
