@@ -38,6 +38,12 @@ def fail(error: BaseException) -> Callable[[], None]:
     return action
 
 
+def run_code(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Python code that imports edgerun, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(edgerun.__file__))}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
 @pytest.mark.parametrize(("error", "code"), [
     (UsageError, 2), (ModelError, 3), (GGUFError, 3), (Unsupported, 3), (TokenizerError, 3), (TemplateError, 3), (OutputError, 4), (SourceError, 5),
     (ResourceError, 6),
@@ -155,10 +161,8 @@ def test_interrupt_while_importing(spawn: Spawn) -> None:
         "threading.Timer(float(sys.argv.pop(1)), os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "main()\n"
     )
-    path = os.path.dirname(os.path.dirname(edgerun.__file__))
     for delay in ("0.005", "0.02", "0.05"):
-        environment = os.environ | {"PYTHONPATH": path}
-        process = subprocess.Popen([sys.executable, "-c", code, delay, "run", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        process = run_code(code, delay, "run", "-")
         assert process.stderr
         assert process.wait(10) == 130
         assert process.stderr.read() == b""
@@ -178,9 +182,9 @@ def test_interrupt_where_nothing_can_be_raised() -> None:
         "main.dispatch = dispatch\n"
         "main.main([])\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(edgerun.__file__))}
-    process = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, env=environment, timeout=10)
-    assert (process.returncode, process.stderr) == (130, b"")
+    process = run_code(code)
+    assert process.communicate(timeout=10)[1] == b""
+    assert process.returncode == 130
 
 
 def test_a_system_without_hangups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ GATHERED = 4          # slots that a chunk of `gather.py` copies
 # How weights are asked for (`prefetch.py`), two words: the logarithm of how many pieces take turns, and the bytes of a piece.
 PIECES, PIECE = 0, 1
 PAGES = 3, 4096
-HALVES = 1, 2048   # of a page: better out of memory if a line takes few instructions, worse out of a cache (decision 027)
+HALVES = 1, 2048   # of a page: better out of memory, but for superblocks, and worse out of a cache (decision 027)
 
 # Words of what `panel.py` has of a matrix that lies as in the file, and of its rooms.
 READY, STRIDE, BLOCKS, ROWS, SIZE, TABLE, ROOMS, SOURCE, EDGE, FD, OFFSET, TARGET, DONE = range(13)

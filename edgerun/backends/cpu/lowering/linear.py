@@ -26,9 +26,8 @@ def parts(matrix: Matrix, threads: int, beside: int = 1) -> int:
 
 
 def order(p: Phases, packing: Packing) -> tuple[int, int]:
-    """How weights are asked for (`kernels/prefetch.py`). The whole numbers of superblocks take many instructions for a line."""
-    few = reads(packing, p.isa) != "superblocks"
-    return HALVES if few and not p.cached else PAGES
+    """How weights are asked for (`kernels/prefetch.py`), as measured (decision 027). Superblocks ask for many lines at a time."""
+    return PAGES if p.cached or reads(packing, p.isa) == "superblocks" else HALVES
 
 
 def linear(p: Phases, op: ops.Linear) -> None:
