@@ -24,7 +24,7 @@ def sums_of(fmt: str) -> Callable[[int, int], None]:
     sums, store = product.stretch(by_name(fmt).packing, 1, activations.PLAIN), TileOps(1).store
 
     def kernel(args: int, blocks: int) -> None:
-        store(simd.word(args, 4), 64, sums(simd.word(args, 0), blocks, simd.word(args, 1), simd.word(args, 2), simd.word(args, 3), simd.word(args, 5)))
+        store(simd.word(args, 4), 64, sums(simd.word(args, 0), blocks, simd.word(args, 1), simd.word(args, 2), simd.word(args, 3)))
 
     return kernel
 

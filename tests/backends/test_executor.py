@@ -7,28 +7,21 @@ import gc
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from suite import Case, MemoryTensor, float_cases, tensor
 from tiny import VOCAB, WIDTH, batch, model, text
 
-from edgerun import machine
 from edgerun.backends import cpu, reference
 from edgerun.backends.cpu import executor as executor_module
-from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu import weights as weights_module
 from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.executor import CpuExecutor
-from edgerun.backends.cpu.kernels.control import HALVES, PAGES
-from edgerun.backends.cpu.lowering import linear
-from edgerun.backends.cpu.phases import Phases
 from edgerun.backends.executor import LOGITS_BYTES, PAGE, Batch, Tensor, most_outputs
 from edgerun.errors import GGUFError, ResourceError, Unsupported
-from edgerun.formats import all_formats, by_id
-from edgerun.formats.packing import Packing
+from edgerun.formats import by_id
 from edgerun.gguf import open_gguf
 from edgerun.graph import ops
 from edgerun.graph.lower import lower
@@ -222,28 +215,6 @@ def test_a_batch_that_does_not_fit_is_a_bug_and_does_no_harm(start: Start, wrong
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fmt", ["F32", "Q8_0", "Q5_1"])
-def test_the_order_in_which_weights_are_asked_for_changes_nothing(start: Start, fmt: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of a cache or out of memory, one row and many."""
-    logits, orders = [], []
-    lowered = linear.order
-    monkeypatch.setattr(linear, "order", lambda p, packing: orders.append(lowered(p, packing)) or orders[-1])
-    for cache in (0, 1 << 40):
-        monkeypatch.setattr(machine, "last_level_cache", lambda cache=cache: cache)
-        orders.clear()
-        executor = start(model(fmt))
-        assert set(orders) == {PAGES if cache else HALVES}
-        logits.append([executor.step(batch(rows, [[0]])) for rows in (text(20), text(1, start=20))])
-    assert all(np.array_equal(a, b) for a, b in zip(*logits, strict=True))
-
-
-@pytest.mark.parametrize("packing", [f.packing for f in all_formats().values()], ids=[f.name for f in all_formats().values()])
-def test_superblocks_in_whole_numbers_are_asked_for_from_pages(packing: Packing) -> None:
-    for isa in (isas.AMX, isas.AVX512VNNI, isas.AVX2):
-        phases = cast(Phases, SimpleNamespace(isa=isa, cached=False))
-        assert linear.order(phases, packing) == (PAGES if isa is isas.AMX and packing.integral else HALVES)
 
 
 @pytest.mark.parametrize("fmt", ["F32", "Q8_0", "Q4_0", "Q5_1"])

@@ -11,7 +11,7 @@ from edgerun.errors import UsageError
 HASWELL = "+avx2,+fma,+f16c,-avx512f"
 SKYLAKE = "+avx2,+fma,+f16c,+avx512f,+avx512bw,+avx512vl,+avx512dq,-avx512vnni"
 ICELAKE = SKYLAKE.replace("-avx512vnni", "+avx512vnni")
-SAPPHIRE = ICELAKE + ",+amx-tile,+amx-int8"
+SAPPHIRE = ICELAKE + ",+avx512vbmi,+gfni,+amx-tile,+amx-int8"
 ALDERLAKE = HASWELL + ",+avxvnni"
 
 

@@ -43,6 +43,7 @@ def test_amx_multiplies_tiles_and_lone_tokens_by_vectors(assembly: dict[Isa, dic
     assert count("tdpbsud", code) == (2 if fmt == "Q4_0" else 4)   # a tile where weights can be shifted, else one for each half
     assert count("tileloadd", code) == count("tdpbsud", code) + 2
     assert count(r"vpdpbusd.*%zmm", code) >= 16
+    assert count("vgf2p8affineqb", code) >= (4 if fmt == "Q4_0" else 0)   # the upper half of each byte, in one step
 
 
 @pytest.mark.skipif(AVX512VNNI not in runnable(), reason="its code is generated for the host, which lacks it")
@@ -98,9 +99,29 @@ def test_portable_needs_nothing_beyond_sse2(assembly: dict[Isa, dict[str, str]],
 
 def test_a_table_is_looked_up_with_a_shuffle_of_bytes(assembly: dict[Isa, dict[str, str]]) -> None:
     for isa in assembly.keys() - {PORTABLE}:
-        shuffle = rf"vpshufb.*{WIDTH[isa]}" if isa in WIDTH else r"tbl\s.*\.16b"
+        shuffle = rf"{'vpermb' if isa is AMX else 'vpshufb'}.*{WIDTH[isa]}" if isa in WIDTH else r"tbl\s.*\.16b"
         assert count(shuffle, assembly[isa]["IQ4_NL"]) >= 8
         assert count(shuffle, assembly[isa]["Q4_0"]) == 0
+
+
+@pytest.mark.skipif(AVX512VNNI not in runnable(), reason="its code is generated for the host, which lacks it")
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_weights_are_asked_for_between_products(assembly: dict[Isa, dict[str, str]], fmt: str) -> None:
+    """A pair of lines at a time, or a few where there are more pairs than turns: LLVM would put all of them first (`simd.ordered`)."""
+    for isa in assembly.keys() & {AMX, AVX512VNNI}:
+        steps = re.findall(r"^\s+(vpdpbusd|prefetcht1)\b", assembly[isa][fmt], re.MULTILINE)
+        runs = [len(run) for run in re.findall("p+", "".join(step[0] if step == "prefetcht1" else "-" for step in steps))]
+        assert len(runs) >= 2, isa.name
+        assert max(runs) <= (6 if fmt == "Q8_0" else 4), (isa.name, runs)
+
+
+@pytest.mark.skipif(AMX not in runnable(), reason="its code is generated for the host, which lacks it")
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_product_of_one_token_finds_its_activations_at_one_register(assembly: dict[Isa, dict[str, str]], fmt: str) -> None:
+    """`simd.one_register`: of a sum of two, the core makes two steps."""
+    code, each = assembly[AMX][fmt], 16   # products of a token and 32 columns; for 4, 2 and 1 tokens at a time
+    assert count(r"vpdpbusd\s+-?\d*\(%\w+\)", code) >= 3 * each
+    assert count(r"vpdpbusd\s+-?\d*\(%\w+,%\w+", code) <= (3 + 1) * each   # of all but the first token
 
 
 def test_no_code_calls_anything(assembly: dict[Isa, dict[str, str]]) -> None:

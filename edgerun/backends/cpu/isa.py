@@ -1,7 +1,7 @@
 """Which instructions the kernels may use on this machine. Knows no kernel; imports neither NumPy nor Numba.
 
-An ISA is a name, the LLVM target that code is generated for, and the two primitives that differ by it (see
-`kernels/dot.py`). Every kernel source serves all of them.
+An ISA is a name, the LLVM target that code is generated for, and the primitives that differ by it (see
+`kernels/dot.py` and `kernels/fields.py`). Every kernel source serves all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Isa:
 
 
 AVX512VNNI = Isa("avx512vnni", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), None)
-AMX = Isa("amx", (*AVX512VNNI.needs, "amx-tile", "amx-int8"), None, activation=2, superblocks=True)
+AMX = Isa("amx", (*AVX512VNNI.needs, "avx512vbmi", "gfni", "amx-tile", "amx-int8"), None, activation=2, superblocks=True)
 AVXVNNI = Isa("avxvnni", ("avx2", "fma", "f16c", "avxvnni"), "haswell", "+avxvnni")
 AVX2 = Isa("avx2", ("avx2", "fma", "f16c"), "haswell")
 NEONI8MM = Isa("neoni8mm", ("neon", "lse", "dotprod", "i8mm"), "generic", "+lse,+dotprod,+i8mm")

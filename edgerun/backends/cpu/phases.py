@@ -13,7 +13,6 @@ from itertools import accumulate
 
 import numpy as np
 
-from edgerun import machine
 from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
@@ -99,7 +98,6 @@ class Phases:
         self._fixups: list[tuple[np.ndarray, int, str]] = []
         self.chain: list[tuple[str, int]] = []
         self.on_outputs = False
-        self.cached = weights.nbytes <= machine.last_level_cache()   # or will be, from the second token on
         self._buffers = {name: scratch.floats(*shape) for name, shape in buffer_shapes(program, max_rows).items()}
         self._rooms: dict[object, tuple[int, ...]] = {}
         self.fresh: set[tuple[ops.View, str]] = set()   # views that are quantized, or choices that are grouped, as they are now

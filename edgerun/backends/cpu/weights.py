@@ -145,11 +145,6 @@ class Weights:
         for name, address in self._raw.records.items() if self._raw else ():
             self.matrices[name] = dataclasses.replace(self.matrices[name], raw=address)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the repacked matrices."""
-        return self._arena.nbytes
-
     def after_step(self) -> None:
         """Go on with repacking. The errors of reading."""
         if self._raw and not self.complete:

@@ -6,14 +6,13 @@ while the IR is built, so no address and no branch depends on anything but p and
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import dot
+from edgerun.backends.cpu.kernels import dot, fields, prefetch
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
 from edgerun.backends.cpu.kernels.tile import FLOAT, TileOps, address, broadcast
@@ -23,16 +22,6 @@ _I64 = ir.IntType(64)
 _WIDE = ir.VectorType(ir.IntType(16), 32)
 
 
-def _field(b: Any, v: Any, shift: int, bits: int, up: int) -> Any:
-    """(v >> shift & (2^bits - 1)) << up on bytes."""
-    if bits == 8:
-        return v
-    move, mask = shift - up, ((1 << bits) - 1) << up
-    if move:
-        v = b.bitcast((b.lshr if move > 0 else b.shl)(b.bitcast(v, _WIDE), S.constant(_WIDE, abs(move))), U8.ir)
-    return b.and_(v, S.constant(U8.ir, mask - 256 if mask > 127 else mask))
-
-
 def _second_half(b: Any, v: Any, s: Any) -> Any:
     """The upper nibble of each byte moved down where s is odd; what is above it then means nothing."""
     by = b.trunc(b.shl(b.and_(s, _I64(1)), _I64(2)), _WIDE.element)
@@ -40,7 +29,8 @@ def _second_half(b: Any, v: Any, s: Any) -> Any:
 
 
 def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
-    """The u8 codes of each group of 4 columns of sub-block s, one vector after another."""
+    """The u8 codes of each group of 4 columns of sub-block s, one vector after another; nibbles to be looked up as `fields.lookup` takes them."""
+    loose = fields.NIBBLES and packing.table and packing.bits == 4
     planes = []
     for bits, vectors, at in packing.planes:
         shared = packing.span(bits) > packing.sub
@@ -51,14 +41,14 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
         code, up = None, 0
         for bits, loaded in planes:
             f, v = divmod(group, len(loaded))
-            part = _field(b, loaded[v], f * bits, bits, up)
+            part = fields.shifted(b, loaded[v], 4 * f) if loose else fields.field(b, loaded[v], f * bits, bits, up)
             code, up = (part if code is None else b.or_(code, part)), up + bits
         yield code
 
 
 def unsigned(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     """What multiplies the activations, as u8: the codes of each group of 4 columns, or what the table says they stand for."""
-    pick = dot.lookup(tuple(v + packing.bias for v in packing.table)) if packing.table else None
+    pick = fields.lookup(tuple(v + packing.bias for v in packing.table)) if packing.table else None
     for codes in _groups(b, packing, p, s):
         yield pick(b, codes) if pick else codes
 
@@ -97,7 +87,7 @@ def unpack(packing: Packing) -> Any:
         low_at = _I64(1536 if apart else 512)
         for group, codes in enumerate(unsigned(b, packing, p, s)):
             to = b.add(out, _I64(64 * group))
-            S.store_at(b, b.add(to, here), codes if apart else b.bitcast(b.shl(b.bitcast(codes, _WIDE), S.constant(_WIDE, A.LOW_BITS)), U8.ir))
+            S.store_at(b, b.add(to, here), codes if apart else fields.shifted(b, codes, -A.LOW_BITS))
             S.store_at(b, b.add(b.add(to, here), low_at), codes)
             if packing.sub == 16:
                 S.store_at(b, b.add(to, there), zeros)
@@ -117,22 +107,24 @@ def dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     return (_split_dots if A.SPLIT else _byte_dots)(packing, tile, layout)
 
 
+def _asking(b: Any, packing: Packing, p: Any, s: Any, turns: int) -> prefetch.Asking:
+    """Asks for what is read later than sub-block s."""
+    step = packing.size // packing.subs
+    return prefetch.Asking(b, b.add(p, b.mul(s, _I64(step))), step, turns, prefetch.order(packing.bits))
+
+
 def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     bits = largest(packing).bit_length()
 
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
         groups = list(unsigned(b, packing, p, s))
-
-        def sums(at: Any) -> Any:
-            """Of one half of q."""
-            parts = [dot.dot16(b, groups[i : i + 4], b.add(at, _I64(4 * i)), bits) for i in range(0, len(groups), 4)]
-            return functools.reduce(b.add, parts)
-
+        turn = _asking(b, packing, p, s, 2 * packing.sub // 16).turn
         result = ir.Constant(tile.floats.ir, ir.Undefined)
         for t in range(tile.count):
             at, step = address(b, x, stride, t), broadcast(b, address(b, d, d_stride, t), FLOAT, F32)
-            total = b.sitofp(A.joined(b, sums(at), sums(b.add(at, _I64(32)))), F32.ir)
+            high, low = (dot.dots(b, groups, b.add(at, _I64(half)), bits, None if t else turn) for half in (0, 32))
+            total = b.sitofp(A.joined(b, high, low), F32.ir)
             result = b.insert_value(result, b.fmul(total, step), t)
         return result
 
@@ -146,7 +138,10 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
         totals: list[Any] = [None] * tile.count
         groups = list(unsigned(b, packing, p, s))
+        asking = None if layout.grouped else _asking(b, packing, p, s, packing.sub // 16)   # of many tokens, all but the first find the weights in the cache
         for i in range(0, len(groups), 4):
+            if asking:
+                asking.turn()
             here, scales = b.add(x, _I64(layout.units * (i // 4))), b.add(d, _I64(layout.floats * (i // 4)))
             for t in range(tile.count):
                 part = b.sitofp(dot.dot16(b, groups[i : i + 4], address(b, here, stride, t), bits), F32.ir)

@@ -12,11 +12,6 @@ MOST_EXPERTS = 1024   # of a layer: `grouping.py` and `route.py` keep a few numb
 ENTRY = 16            # bytes of an entry of the table in `grouping.py`
 GATHERED = 4          # slots that a chunk of `gather.py` copies
 
-# How weights are asked for (`prefetch.py`), two words: the logarithm of how many pieces take turns, and the bytes of a piece.
-PIECES, PIECE = 0, 1
-PAGES = 3, 4096
-HALVES = 1, 2048   # of a page: better out of memory, but for superblocks, and worse out of a cache (decision 027)
-
 # Words of what `panel.py` has of a matrix that lies as in the file, and of its rooms.
 READY, STRIDE, BLOCKS, ROWS, SIZE, TABLE, ROOMS, SOURCE, EDGE, FD, OFFSET, TARGET, DONE = range(13)
 RECORD = 128   # bytes of it

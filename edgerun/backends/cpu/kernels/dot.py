@@ -1,7 +1,7 @@
-"""The two primitives that differ by ISA: the dot products of 16 columns, and the lookup of a byte in a table of 16.
+"""The dot products of 16 columns, the primitive that differs most by ISA. Knows no format.
 
-Each ISA has its row in `_DOT16`, and in `_LOOKUP` where it has an instruction for that; `selftest.py` tries both. They take whole
-vectors of 64 bytes; a machine with shorter registers does part after part.
+Each ISA has its row in `_DOT16`; `selftest.py` tries it. Whole vectors of 64 bytes are multiplied; a machine with shorter registers
+does part after part.
 """
 
 from __future__ import annotations
@@ -29,55 +29,6 @@ def _quads(n: int) -> Any:
     return ir.VectorType(_I32, n)
 
 
-def _by_parts(b: Any, n: int, emit: Emit, *vectors: Any) -> Any:
-    """emit on each of n equal parts of the vectors; the results, joined."""
-
-    def part(v: Any, i: int) -> Any:
-        length = v.type.count // n
-        return S.pick(b, v, list(range(i * length, (i + 1) * length)))
-
-    parts = [emit(*(part(v, i) for v in vectors)) for i in range(n)]
-    while len(parts) > 1:
-        parts = [S.join(b, x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
-
-
-# --- lookup: (builder, 16 bytes, indices) -> bytes ------------------------------------------------------------------------
-
-
-def _lookup_avx512(b: Any, table: list[int], index: Any) -> Any:
-    return S.invoke(b, "llvm.x86.avx512.pshuf.b.512", U8.ir, ir.Constant(U8.ir, table * 4), index)
-
-
-def _lookup_avx2(b: Any, table: list[int], index: Any) -> Any:
-    both = ir.Constant(_bytes(32), table * 2)
-    return _by_parts(b, 2, lambda i: S.invoke(b, "llvm.x86.avx2.pshuf.b", both.type, both, i), index)
-
-
-def _lookup_neon(b: Any, table: list[int], index: Any) -> Any:
-    one = ir.Constant(_bytes(16), table)
-    return _by_parts(b, 4, lambda i: S.invoke(b, "llvm.aarch64.neon.tbl1.v16i8", one.type, one, i), index)
-
-
-def _lookup_portable(b: Any, table: list[int], index: Any) -> Any:
-    result = S.constant(U8.ir, table[0])
-    for i, value in enumerate(table[1:], 1):
-        result = b.select(b.icmp_unsigned("==", index, S.constant(U8.ir, i)), S.constant(U8.ir, value), result)
-    return result
-
-
-_LOOKUP: dict[str, Emit] = {
-    "amx": _lookup_avx512, "avx512vnni": _lookup_avx512, "avxvnni": _lookup_avx2, "avx2": _lookup_avx2, "neoni8mm": _lookup_neon, "neon": _lookup_neon,
-}  # fmt: skip
-
-
-def lookup(values: tuple[int, ...]) -> Callable[[Any, Any], Any]:
-    """Emitter on 64 bytes of indices 0..15: the bytes `values` at them."""
-    table = [(v + 128) % 256 - 128 for v in (*values, *[0] * (16 - len(values)))]
-    emit = _LOOKUP.get(S.ISA, _lookup_portable)
-    return lambda b, index: emit(b, table, index)
-
-
 # --- dot16: (builder, codes of 4 groups, address of 16 signed bytes, bits of a code) -> sums of 16 rows ----------------------
 
 
@@ -103,7 +54,7 @@ def _dot16_avxvnni(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
             acc = S.invoke(b, "llvm.x86.avx512.vpdpbusd.256", half, acc, b.bitcast(c, half), four)
         return acc
 
-    return _by_parts(b, 2, sums, *codes)
+    return S.by_parts(b, 2, sums, *codes)
 
 
 def _dot16_avx2(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
@@ -114,7 +65,7 @@ def _dot16_avx2(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
     fours = [b.bitcast(four, _bytes(32)) for four in _fours(b, x, 8)]
     together = {7: 1, 6: 2}.get(bits, 4) if bits < 8 else 1
     if bits < 8:
-        return _by_parts(b, 2, lambda *parts: _pairs_avx2(b, parts, fours, together), *codes)
+        return S.by_parts(b, 2, lambda *parts: _pairs_avx2(b, parts, fours, together), *codes)
 
     def signed(*parts: Any) -> Any:
         moved = [b.xor(c, S.constant(c.type, -128)) for c in parts]
@@ -123,7 +74,7 @@ def _dot16_avx2(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
         return b.add(_pairs_avx2(b, sizes, turned, 1), hundreds)
 
     hundreds = b.shl(_pairs_avx2(b, [S.constant(_bytes(32), 1)] * 4, fours, 4), S.constant(_quads(8), 7))
-    return _by_parts(b, 2, signed, *codes)
+    return S.by_parts(b, 2, signed, *codes)
 
 
 def _pairs_avx2(b: Any, codes: Any, fours: list[Any], together: int) -> Any:
@@ -166,7 +117,7 @@ def _dots_neon(b: Any, name: str, codes: list[Any], x: Any, start: Any) -> Any:
             acc = S.invoke(b, _NEON.format(name), quads, acc, c, four)
         return acc
 
-    return _by_parts(b, 4, sums, *codes)
+    return S.by_parts(b, 4, sums, *codes)
 
 
 def _dot16_portable(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
@@ -190,3 +141,13 @@ def dot16(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
     codes: four vectors of unsigned bytes below 2^bits; x: the address of 16 signed bytes from -127.
     """
     return _DOT16[S.ISA](b, codes, x, bits)
+
+
+def dots(b: Any, codes: list[Any], x: Any, bits: int, turn: Callable[[], None] | None) -> Any:
+    """Emitter: the same over any number of fours of groups. turn: emits what is done before each (`prefetch.py`)."""
+    parts = []
+    for i in range(0, len(codes), 4):
+        if turn:
+            turn()
+        parts.append(dot16(b, codes[i : i + 4], b.add(x, _I64(4 * i)), bits))
+    return functools.reduce(b.add, parts)

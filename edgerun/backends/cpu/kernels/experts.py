@@ -20,7 +20,7 @@ from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
 
 # Further words: bytes from slot to slot of a row, of a matrix and of a bias of the stack, the table, its slots.
-SLOT, MATRIX, BIAS_BYTES, TABLE, PAIRS, WORDS = range(P.ORDER + 2, P.ORDER + 8)
+SLOT, MATRIX, BIAS_BYTES, TABLE, PAIRS, WORDS = range(P.RAW + 1, P.RAW + 7)
 
 
 def scatterer(tile: TileOps) -> Any:
@@ -76,8 +76,6 @@ def build(kind: str) -> Callable[[int, int], None]:
         bias = S.word(args, P.BIAS)
         S.poke(own + 8 * P.BIAS, bias + expert * S.word(args, BIAS_BYTES) if bias else 0)
         S.poke(own + 8 * SLOT, S.word(args, SLOT))
-        for word in (P.ORDER, P.ORDER + 1):
-            S.poke(own + 8 * word, S.word(args, word))
         S.poke(own + 8 * PAIRS, S.word(args, PAIRS) + ENTRY * first)
         w, most = S.word(args, P.W) + expert * S.word(args, MATRIX), near(blocks * COLS * BYTES, ROOM)
         per = (row_blocks + parts - 1) // parts

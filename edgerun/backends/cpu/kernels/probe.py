@@ -80,18 +80,10 @@ def read() -> Kernel:
 # --- dot products of vectors: (builder, sums int32, codes, activations) -> sums --------------------------------------------
 
 
-def _by_parts(b: Any, n: int, emit: Callable[..., Any], *vectors: Any) -> Any:
-    """emit on each of n equal parts; the results, joined."""
-    parts = [emit(*(S.pick(b, v, list(range(i * v.type.count // n, (i + 1) * v.type.count // n))) for v in vectors)) for i in range(n)]
-    while len(parts) > 1:
-        parts = [S.join(b, x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
-
-
 def _vnni(bits: int) -> Callable[..., Any]:
     """vpdpbusd on registers of so many bits, of AVX-512 VNNI or AVX-VNNI as the target has it."""
     part = ir.VectorType(ir.IntType(32), bits // 32)
-    return lambda b, acc, codes, x: _by_parts(b, 512 // bits, lambda *v: S.invoke(b, f"llvm.x86.avx512.vpdpbusd.{bits}", part, *v), acc, b.bitcast(codes, I32.ir), x)
+    return lambda b, acc, codes, x: S.by_parts(b, 512 // bits, lambda *v: S.invoke(b, f"llvm.x86.avx512.vpdpbusd.{bits}", part, *v), acc, b.bitcast(codes, I32.ir), x)
 
 
 def _avx2(b: Any, acc: Any, codes: Any, x: Any) -> Any:
@@ -101,13 +93,13 @@ def _avx2(b: Any, acc: Any, codes: Any, x: Any) -> Any:
         pairs = S.invoke(b, "llvm.x86.avx2.pmadd.ub.sw", words, c, y)
         return S.invoke(b, "llvm.x86.avx2.pmadd.wd", quads, pairs, S.constant(words, 1))
 
-    return b.add(acc, _by_parts(b, 2, half, codes, b.bitcast(x, U8.ir)))
+    return b.add(acc, S.by_parts(b, 2, half, codes, b.bitcast(x, U8.ir)))
 
 
 def _neon(name: str) -> Callable[..., Any]:
     """sdot, or smmla, which multiplies twice as much."""
     part = ir.VectorType(ir.IntType(32), 4)
-    return lambda b, acc, codes, x: _by_parts(b, 4, lambda *v: S.invoke(b, f"llvm.aarch64.neon.{name}.v4i32.v16i8", part, *v), acc, codes, b.bitcast(x, U8.ir))
+    return lambda b, acc, codes, x: S.by_parts(b, 4, lambda *v: S.invoke(b, f"llvm.aarch64.neon.{name}.v4i32.v16i8", part, *v), acc, codes, b.bitcast(x, U8.ir))
 
 
 def _portable(b: Any, acc: Any, codes: Any, x: Any) -> Any:

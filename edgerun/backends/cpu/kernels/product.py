@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import amx, codes, panel, prefetch, superblock, superblock_tiles
+from edgerun.backends.cpu.kernels import amx, codes, panel, superblock, superblock_tiles
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
 
 # The argument block, in 8-byte words.
-W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS, RAW, ORDER = range(16)   # ORDER: two words, of `prefetch.py`
+W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RESIDUAL_STRIDE, TOKENS, RAW = range(15)
 NEAR_BYTES = 800 << 10   # codes of activations that stay in a core's own cache, next to their scales and the weights
 
 
@@ -57,22 +57,19 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     dots, scale, offset = codes.dots(packing, tile, layout), codes.scale(packing), codes.offset(packing)
     zero, add_scaled, add_product = tile.zero, tile.add_scaled, tile.add_product
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
-    STEP = SIZE // SUBS
     HAS_OFFSET = codes.has_offset(packing)
     GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
     ROW, UNIT, COLUMNS = A.ROW, A.UNIT, A.COLUMNS
 
     @S.inner
-    def sums(p: int, blocks: int, xq: int, xd: int, xs: int, order: int) -> Any:
+    def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         cols = blocks * COLS
         q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUB * 4)
-        acc, asked = zero(), prefetch.start(p, order)
+        acc = zero()
         for _ in range(blocks):
             for s in range(SUBS):
-                if not GROUPED:   # of many tokens, all but the first find the weights in the cache
-                    asked = prefetch.upto(asked, p + s * STEP, order)
                 scaled = scale(p, s)
-                x = xq + s * SUB // COLUMNS * UNITS + s * SUB % COLUMNS
+                x = S.one_register(xq + s * SUB // COLUMNS * UNITS + s * SUB % COLUMNS)
                 acc = add_scaled(acc, dots(p, s, x, q_stride, xd, d_stride), scaled)
                 if HAS_OFFSET:
                     acc = add_product(acc, offset(p, s, scaled), xs, s_stride)
@@ -98,7 +95,7 @@ def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
             xq = S.word(args, XQ) + group * cols * ROW + UNIT * member
             xd = S.word(args, XD) + group * (cols // 4) + 4 * member
             xs = S.word(args, XS) + group * (cols // SUB * 4) + 4 * member
-            write(args, row, t, sums(p, blocks, xq, xd, xs, args + 8 * ORDER))
+            write(args, row, t, sums(p, blocks, xq, xd, xs))
 
     return run
 
@@ -135,15 +132,15 @@ def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
             groups(args, p, blocks, row, first, whole)
         cols, t = blocks * COLS, max(first, whole)
         q, d, s = cols * ROW, cols // SCALED * 4, cols // SUMMED * 4
-        xq, xd, xs, order = S.word(args, XQ), S.word(args, XD), S.word(args, XS), args + 8 * ORDER
+        xq, xd, xs = S.word(args, XQ), S.word(args, XD), S.word(args, XS)
         while t + 4 <= last:
-            write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s, order))
+            write4(args, row, t, sums4(p, blocks, xq + t * q, xd + t * d, xs + t * s))
             t += 4
         if t + 2 <= last:
-            write2(args, row, t, sums2(p, blocks, xq + t * q, xd + t * d, xs + t * s, order))
+            write2(args, row, t, sums2(p, blocks, xq + t * q, xd + t * d, xs + t * s))
             t += 2
         if t < last:
-            write1(args, row, t, sums1(p, blocks, xq + t * q, xd + t * d, xs + t * s, order))
+            write1(args, row, t, sums1(p, blocks, xq + t * q, xd + t * d, xs + t * s))
 
     return run
 

@@ -26,13 +26,15 @@ def stretch(kind: str, T: int) -> Any:
     """Sums of one row block for T tokens; stride: bytes from one token's activations to the next's."""
     tile = TileOps(T)
     zero, add_product = tile.zero, tile.add_product
-    SIZE, load = _LOAD[kind][0], _LOAD[kind][1]()
+    SIZE, load, ask = _LOAD[kind][0], _LOAD[kind][1](), prefetch.ask
+    EVERY = prefetch.PAIR // SIZE
 
     @S.inner
-    def sums(p: int, cols: int, x: int, stride: int, order: int) -> Any:
-        acc, asked = zero(), prefetch.start(p, order)
-        for _ in range(cols):
-            asked = prefetch.upto(asked, p, order)
+    def sums(p: int, cols: int, x: int, stride: int) -> Any:
+        acc = zero()
+        for column in range(cols):
+            if column % EVERY == 0:
+                ask(p)
             acc = add_product(acc, load(p), x, stride)
             p += SIZE
             x += 4
@@ -48,15 +50,15 @@ def over_tokens(kind: str, writer: Callable[[TileOps], Any]) -> Any:
 
     @S.inner
     def run(args: int, p: int, cols: int, row: int, first: int, last: int) -> None:
-        x, stride, order, t = S.word(args, P.XQ), S.word(args, P.XD), args + 8 * P.ORDER, first
+        x, stride, t = S.word(args, P.XQ), S.word(args, P.XD), first
         while t + 8 <= last:
-            write8(args, row, t, sums8(p, cols, x + t * stride, stride, order))
+            write8(args, row, t, sums8(p, cols, x + t * stride, stride))
             t += 8
         if t + 4 <= last:
-            write4(args, row, t, sums4(p, cols, x + t * stride, stride, order))
+            write4(args, row, t, sums4(p, cols, x + t * stride, stride))
             t += 4
         while t < last:
-            write1(args, row, t, sums1(p, cols, x + t * stride, stride, order))
+            write1(args, row, t, sums1(p, cols, x + t * stride, stride))
             t += 1
 
     return run

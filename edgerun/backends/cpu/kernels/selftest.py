@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 
 from edgerun.backends.cpu import isa, native
-from edgerun.backends.cpu.kernels import dot
+from edgerun.backends.cpu.kernels import dot, fields
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.compiled import compile_object
 from edgerun.backends.cpu.kernels.simd import U8, i64, op
@@ -23,11 +23,12 @@ from edgerun.backends.cpu.objectcode import harmless, undefined_symbols
 
 BITS = (4, 5, 6, 7, 8)   # AVX2 has a way of its own for most of them
 TABLE = tuple(range(-127, 113, 15))
+FIELDS = ((4, 4, 0), (2, 2, 0), (6, 2, 4), (0, 2, 4), (7, 1, 4), (0, 1, 2))   # shift, bits, up
 # What the kernel reads and writes, one after another in memory.
 ROOM = np.dtype(
     [
-        ("x", "i1", 16), ("codes", "u1", (len(BITS), 4, 64)), ("index", "u1", 64), ("half", "f2", 16), ("single", "f4", 16),
-        ("sums", "i4", (len(BITS), 16)), ("looked", "i1", 64), ("widened", "f4", 16), ("narrowed", "f2", 16),
+        ("x", "i1", 16), ("codes", "u1", (len(BITS), 4, 64)), ("index", "u1", 64), ("bytes", "u1", 64), ("half", "f2", 16), ("single", "f4", 16),
+        ("sums", "i4", (len(BITS), 16)), ("looked", "i1", 64), ("fields", "u1", (len(FIELDS), 64)), ("widened", "f4", 16), ("narrowed", "f2", 16),
     ]
 )  # fmt: skip
 _AT = {name: ROOM.fields[name][1] for name in ROOM.names}   # type: ignore[index, union-attr]
@@ -39,11 +40,13 @@ def _address(b: Any, p: Any, name: str, more: int = 0) -> Any:
 
 @op(types.void, i64)
 def _bytes(b: Any, p: Any) -> None:
-    """Sums of products for each number of bits, and 64 bytes looked up."""
+    """Sums of products for each number of bits, 64 bytes looked up, and fields of 64 bytes."""
     for i, bits in enumerate(BITS):
         codes = [S.load_at(b, _address(b, p, "codes", 256 * i + 64 * g), U8.ir) for g in range(4)]
         S.store_at(b, _address(b, p, "sums", 64 * i), dot.dot16(b, codes, _address(b, p, "x"), bits))
-    S.store_at(b, _address(b, p, "looked"), dot.lookup(TABLE)(b, S.load_at(b, _address(b, p, "index"), U8.ir)))
+    S.store_at(b, _address(b, p, "looked"), fields.lookup(TABLE)(b, S.load_at(b, _address(b, p, "index"), U8.ir)))
+    for i, (shift, bits, up) in enumerate(FIELDS):
+        S.store_at(b, _address(b, p, "fields", 64 * i), fields.field(b, S.load_at(b, _address(b, p, "bytes"), U8.ir), shift, bits, up))
 
 
 HALF, SINGLE, WIDENED, NARROWED = _AT["half"], _AT["single"], _AT["widened"], _AT["narrowed"]
@@ -68,7 +71,8 @@ def inputs(seed: int) -> np.ndarray:
     room["x"] = random.integers(-127, 128, 16) if seed else 127 * (-1) ** (np.arange(16) // 4)
     for codes, bits in zip(room["codes"], BITS, strict=True):
         codes[:] = random.integers(0, 1 << bits, (4, 64)) if seed else (1 << bits) - 1
-    room["index"] = random.permutation(np.arange(64) % 16)
+    room["index"] = random.permutation(np.arange(64) % 16) + (16 * random.integers(0, 16, 64) if fields.NIBBLES else 0)
+    room["bytes"] = random.integers(0, 256, 64)
     room["half"] = random.standard_normal(16) * 2.0 ** random.integers(-24, 15, 16)
     room["single"] = random.standard_normal(16) * 2.0 ** random.integers(-24, 14, 16)
     return room
@@ -79,8 +83,10 @@ def wrong(room: np.ndarray) -> list[str]:
     columns = room["codes"].reshape(len(BITS), 4, 16, 4).transpose(0, 2, 1, 3).reshape(len(BITS), 16, 16)   # [bits][row][column]
     sums = columns.astype(np.int32) @ room["x"].astype(np.int32)
     faults = [f"dot products of {bits}-bit codes" for i, bits in enumerate(BITS) if not np.array_equal(sums[i], room["sums"][i])]
-    if not np.array_equal(np.array(TABLE)[room["index"]], room["looked"]):
+    if not np.array_equal(np.array(TABLE)[room["index"] % 16], room["looked"]):
         faults.append("looking up bytes")
+    if any(not np.array_equal((room["bytes"] >> shift & (1 << bits) - 1) << up, room["fields"][i]) for i, (shift, bits, up) in enumerate(FIELDS)):
+        faults.append("fields of bytes")
     if not np.array_equal(room["half"].astype(np.float32), room["widened"]):
         faults.append("widening halves")
     if not np.array_equal(room["single"].astype(np.float16), room["narrowed"]):

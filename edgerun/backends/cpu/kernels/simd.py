@@ -119,6 +119,19 @@ def join(b: Any, x: Any, y: Any) -> Any:
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, n), list(range(n))))
 
 
+def by_parts(b: Any, n: int, emit: Callable[..., Any], *vectors: Any) -> Any:
+    """Emitter: `emit` on each of n equal parts of the vectors; the results, joined."""
+
+    def part(v: Any, i: int) -> Any:
+        length = v.type.count // n
+        return pick(b, v, list(range(i * length, (i + 1) * length)))
+
+    parts = [emit(*(part(v, i) for v in vectors)) for i in range(n)]
+    while len(parts) > 1:
+        parts = [join(b, x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
 def constant(ty: Any, value: Any) -> Any:
     """A vector with a constant in every lane."""
     return ir.Constant(ty, [value] * ty.count)
@@ -197,10 +210,27 @@ def prefetch(b: Any, address: Any) -> None:
     invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
 
 
+def request(b: Any, address: Any) -> None:
+    """Emitter: ask for the cache line at an address, to stay in L2."""
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(2), _I32(1))
+
+
 @op(types.void, i64)
 def prefetch_later(b: Any, address: Any) -> None:
     """Ask for the cache line at an address, to stay in L2."""
-    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(2), _I32(1))
+    request(b, address)
+
+
+def ordered(b: Any) -> None:
+    """Emitter: reads and requests stay on this side or that. No instruction: LLVM would put all requests of a loop side by side."""
+    b.fence("acq_rel", "singlethread")
+
+
+@op(i64, i64)
+def one_register(b: Any, address: Any) -> Any:
+    """The same address, of which LLVM knows nothing more. Cores of Intel take a product with memory at a register and a constant as
+    one step, at a sum of registers as two, and LLVM likes sums."""
+    return b.call(ir.InlineAsm(ir.FunctionType(_I64, [_I64]), "", "=r,0"), [address])
 
 
 @op(i64, i64, i64)

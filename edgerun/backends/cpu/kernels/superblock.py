@@ -17,7 +17,6 @@ and rows beyond the last whole group each by itself. Sums that do not fit 32 bit
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llvmlite import ir
@@ -94,22 +93,19 @@ def has_minima(packing: Packing) -> bool:
 
 def _unit(packing: Packing, tile: TileOps) -> Any:
     """Intrinsic (wholes, p, unit, x, stride) -> wholes plus the scaled dots of 64 columns with the activations at x."""
-    wholes, bits = Tile(I32, tile.count), codes.largest(packing).bit_length()
+    wholes, bits, step = Tile(I32, tile.count), codes.largest(packing).bit_length(), packing.size // 4
 
     @op(wholes, wholes, i64, i64, i64, i64)
     def add(b: Any, acc: Any, p: Any, unit: Any, x: Any, stride: Any) -> Any:
         each = 64 // packing.sub
+        turn = prefetch.Asking(b, b.add(p, b.mul(unit, _I64(step))), step, 8, prefetch.order(packing.bits)).turn
         for k in range(each):
             s = b.add(b.mul(unit, _I64(each)), _I64(k))
             groups, scale = list(codes.unsigned(b, packing, p, s)), scales_of(b, packing, p, s)
-
-            def sums(at: Any, groups: Any = groups) -> Any:
-                parts = [dot.dot16(b, groups[i : i + 4], b.add(at, _I64(4 * i)), bits) for i in range(0, len(groups), 4)]
-                return functools.reduce(b.add, parts)
-
             for t in range(tile.count):
                 at = b.add(address(b, x, stride, t), _I64(packing.sub * k))
-                total = b.add(b.shl(sums(at), S.constant(I32.ir, LOW_BITS)), sums(b.add(at, _I64(64))))
+                high, low = (dot.dots(b, groups, b.add(at, _I64(half)), bits, None if t else turn) for half in (0, 64))
+                total = b.add(b.shl(high, S.constant(I32.ir, LOW_BITS)), low)
                 acc = b.insert_value(acc, b.add(b.extract_value(acc, t), total if scale is None else b.mul(total, scale)), t)
         return acc
 
@@ -153,21 +149,20 @@ def stretch(packing: Packing, T: int) -> Any:
     tile = TileOps(T)
     wholes = Tile(I32, T)
     zero, unit, offset, block = tile.zero, _unit(packing, tile), _offset(packing, tile), _block(packing, tile)
-    SIZE, STEP, HAS_OFFSET, PAIRS = packing.size, packing.size // 4, codes.has_offset(packing), packing.subs // 2
+    SIZE, HAS_OFFSET, PAIRS = packing.size, codes.has_offset(packing), packing.subs // 2
 
     @op(wholes)
     def none(b: Any) -> Any:
         return ir.Constant(wholes.ir, [[0] * 16] * T)
 
     @S.inner
-    def sums(p: int, blocks: int, xq: int, xd: int, xs: int, order: int) -> Any:
+    def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         q_stride, d_stride, s_stride = 512 * blocks, 4 * blocks, 4 * PAIRS * blocks
-        acc, asked = zero(), prefetch.start(p, order)
+        acc = zero()
         for _ in range(blocks):
             whole, offsets = none(), none()
             for u in range(4):
-                asked = prefetch.upto(asked, p + u * STEP, order)
-                whole = unit(whole, p, u, xq + u * UNIT, q_stride)
+                whole = unit(whole, p, u, S.one_register(xq + u * UNIT), q_stride)
             if HAS_OFFSET:
                 for pair in range(PAIRS):
                     offsets = offset(offsets, p, pair, xs + 4 * pair, s_stride)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
-from edgerun.backends.cpu.lowering.linear import order, parts
+from edgerun.backends.cpu.lowering.linear import parts
 from edgerun.backends.cpu.phase import Phase, Quantized, bits, quantized_bytes, reads
 from edgerun.backends.cpu.weights import Matrix, packing_of
 from edgerun.backends.executor import Tensor
@@ -79,7 +79,7 @@ def _product(
     else:
         blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
     return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(), matrix.raw,
-                   *order(p, packing), 4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, *groups)   # fmt: skip
+                   4 * matrix.rows, matrix.nbytes, 4 * matrix.rows, *groups)   # fmt: skip
 
 
 def weigh(p: Phases, op: ops.Weigh) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgerun.backends.cpu.kernels.control import HALVES, PAGES
-from edgerun.backends.cpu.phase import Phase, Quantized, reads
+from edgerun.backends.cpu.phase import Phase, Quantized
 from edgerun.backends.cpu.weights import Matrix
-from edgerun.formats.packing import Packing
 from edgerun.graph import ops
 
 CHUNK_BYTES = 256 << 10   # weights of the smallest chunk: where one ends, nothing has been asked for ahead (`kernels/prefetch.py`)
@@ -23,11 +21,6 @@ def parts(matrix: Matrix, threads: int, beside: int = 1) -> int:
     chunks = min(CHUNKS * threads, max(threads, beside * blocks * matrix.block_bytes // CHUNK_BYTES))
     per = min(-(-blocks * beside // chunks), blocks)
     return -(-blocks // per)
-
-
-def order(p: Phases, packing: Packing) -> tuple[int, int]:
-    """How weights are asked for (`kernels/prefetch.py`), as measured (decision 027). Superblocks ask for many lines at a time."""
-    return PAGES if p.cached or reads(packing, p.isa) == "superblocks" else HALVES
 
 
 def linear(p: Phases, op: ops.Linear) -> None:
@@ -70,4 +63,4 @@ def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix
     else:
         blocks, inputs = matrix.cols, (*p.at(x), 0)
     end = p.at(residual) if residual else (0, 0)
-    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows(), matrix.raw, *order(p, packing))
+    return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *inputs, *p.at(out), matrix.rows, p.vector(bias), *end, p.rows(), matrix.raw)
