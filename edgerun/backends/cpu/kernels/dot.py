@@ -37,9 +37,8 @@ def _fours(b: Any, x: Any, n: int) -> list[Any]:
     return [S.splat_of(b, S.load_at(b, b.add(x, _I64(4 * j)), _I32), _quads(n)) for j in range(4)]
 
 
-def _dot16_avx512(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
+def _dot16_avx512(b: Any, codes: list[Any], x: Any, bits: int, acc: Any = _ZERO) -> Any:
     # LLVM 22 takes bytes here and upgrades this older form, with 32-bit operands, by itself; so for 256 bits.
-    acc = _ZERO
     for c, four in zip(codes, _fours(b, x, 16), strict=True):
         acc = S.invoke(b, "llvm.x86.avx512.vpdpbusd.512", I32.ir, acc, b.bitcast(c, I32.ir), four)
     return acc
@@ -144,10 +143,11 @@ def dot16(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
 
 
 def dots(b: Any, codes: list[Any], x: Any, bits: int, turn: Callable[[], None] | None) -> Any:
-    """Emitter: the same over any number of fours of groups. turn: emits what is done before each (`prefetch.py`)."""
-    parts = []
+    """Emitter, for AMX, where activations have two halves: the same over any number of fours of groups. turn: emits what is done before
+    each (`prefetch.py`)."""
+    acc = _ZERO
     for i in range(0, len(codes), 4):
         if turn:
             turn()
-        parts.append(dot16(b, codes[i : i + 4], b.add(x, _I64(4 * i)), bits))
-    return functools.reduce(b.add, parts)
+        acc = _dot16_avx512(b, codes[i : i + 4], b.add(x, _I64(4 * i)), bits, acc)
+    return acc
