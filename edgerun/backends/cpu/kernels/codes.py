@@ -107,23 +107,21 @@ def dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     return (_split_dots if A.SPLIT else _byte_dots)(packing, tile, layout)
 
 
-def _asking(b: Any, packing: Packing, p: Any, s: Any, turns: int) -> prefetch.Asking:
-    """Asks for what is read later than sub-block s."""
-    step = packing.size // packing.subs
-    return prefetch.Asking(b, b.add(p, b.mul(s, _I64(step))), step, turns, prefetch.order(packing.bits))
+def asking(b: Any, packing: Packing, p: Any, part: Any, parts: int, turns: int) -> prefetch.Asking:
+    """Asks for what is read later than a part (of so many) of the block at p."""
+    step = packing.size // parts
+    return prefetch.Asking(b, b.add(p, b.mul(part, _I64(step))), step, turns, prefetch.order(packing.bits))
 
 
 def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
-    bits = largest(packing).bit_length()
-
     @op(tile.floats, i64, i64, i64, i64, i64, i64)
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
         groups = list(unsigned(b, packing, p, s))
-        turn = _asking(b, packing, p, s, 2 * packing.sub // 16).turn
+        turn = asking(b, packing, p, s, packing.subs, 2 * packing.sub // 16).turn
         result = ir.Constant(tile.floats.ir, ir.Undefined)
         for t in range(tile.count):
             at, step = address(b, x, stride, t), broadcast(b, address(b, d, d_stride, t), FLOAT, F32)
-            high, low = (dot.dots(b, groups, b.add(at, _I64(half)), bits, None if t else turn) for half in (0, 32))
+            high, low = (dot.dots(b, groups, b.add(at, _I64(half)), None if t else turn) for half in (0, 32))
             total = b.sitofp(A.joined(b, high, low), F32.ir)
             result = b.insert_value(result, b.fmul(total, step), t)
         return result
@@ -138,10 +136,10 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
         totals: list[Any] = [None] * tile.count
         groups = list(unsigned(b, packing, p, s))
-        asking = None if layout.grouped else _asking(b, packing, p, s, packing.sub // 16)   # of many tokens, all but the first find the weights in the cache
+        ahead = None if layout.grouped else asking(b, packing, p, s, packing.subs, packing.sub // 16)   # of many tokens, all but the first find them in the cache
         for i in range(0, len(groups), 4):
-            if asking:
-                asking.turn()
+            if ahead:
+                ahead.turn()
             here, scales = b.add(x, _I64(layout.units * (i // 4))), b.add(d, _I64(layout.floats * (i // 4)))
             for t in range(tile.count):
                 part = b.sitofp(dot.dot16(b, groups[i : i + 4], address(b, here, stride, t), bits), F32.ir)

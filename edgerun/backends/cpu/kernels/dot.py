@@ -142,12 +142,12 @@ def dot16(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
     return _DOT16[S.ISA](b, codes, x, bits)
 
 
-def dots(b: Any, codes: list[Any], x: Any, bits: int, turn: Callable[[], None] | None) -> Any:
+def dots(b: Any, codes: list[Any], x: Any, turn: Callable[[], None] | None) -> Any:
     """Emitter, for AMX, where activations have two halves: the same over any number of fours of groups. turn: emits what is done before
     each (`prefetch.py`)."""
     acc = _ZERO
     for i in range(0, len(codes), 4):
         if turn:
             turn()
-        acc = _dot16_avx512(b, codes[i : i + 4], b.add(x, _I64(4 * i)), bits, acc)
+        acc = _dot16_avx512(b, codes[i : i + 4], b.add(x, _I64(4 * i)), 8, acc)
     return acc

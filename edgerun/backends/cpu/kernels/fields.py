@@ -18,6 +18,11 @@ _BYTE = ir.IntType(8)
 Emit = Callable[..., Any]
 
 
+def _signed(v: int) -> int:
+    """The byte as LLVM takes it for a constant."""
+    return (v + 128) % 256 - 128
+
+
 # --- lookup: (builder, 16 bytes, indices) -> bytes ------------------------------------------------------------------------
 
 
@@ -57,7 +62,7 @@ NIBBLES = _LOOKUP.get(S.ISA) is _lookup_vbmi   # whether an index is the lower f
 
 def lookup(values: tuple[int, ...]) -> Callable[[Any, Any], Any]:
     """Emitter on 64 bytes of indices 0..15 (or more, see NIBBLES): the bytes `values` at them."""
-    table = [(v + 128) % 256 - 128 for v in (*values, *[0] * (16 - len(values)))]
+    table = [_signed(v) for v in (*values, *[0] * (16 - len(values)))]
     emit = _LOOKUP.get(S.ISA, _lookup_portable)
     return lambda b, index: emit(b, table, index)
 
@@ -68,12 +73,12 @@ def lookup(values: tuple[int, ...]) -> Callable[[Any, Any], Any]:
 def _field_gfni(b: Any, v: Any, shift: int, bits: int, up: int) -> Any:
     # A product with a matrix of bits: its row 7 - i says which bits make bit i.
     rows = [1 << (i - up + shift) if up <= i < up + bits else 0 for i in reversed(range(8))]
-    return S.invoke(b, "llvm.x86.vgf2p8affineqb.512", U8.ir, v, ir.Constant(U8.ir, [(r + 128) % 256 - 128 for r in rows] * 8), _BYTE(0))
+    return S.invoke(b, "llvm.x86.vgf2p8affineqb.512", U8.ir, v, ir.Constant(U8.ir, [_signed(r) for r in rows] * 8), _BYTE(0))
 
 
 def _field_portable(b: Any, v: Any, shift: int, bits: int, up: int) -> Any:
     mask = ((1 << bits) - 1) << up
-    return b.and_(shifted(b, v, shift - up), S.constant(U8.ir, (mask + 128) % 256 - 128))
+    return b.and_(shifted(b, v, shift - up), S.constant(U8.ir, _signed(mask)))
 
 
 _FIELD: dict[str, Emit] = {"amx": _field_gfni}

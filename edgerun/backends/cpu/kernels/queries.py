@@ -112,6 +112,6 @@ class QueryOps:
         def ahead(b: Any, p: Any) -> None:
             """Ask for as many bytes as one `score` reads."""
             for at in range(0, 4 * key.bits * width, 64):
-                S.invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(offset(b, p, at), ir.IntType(8).as_pointer()), *(ir.IntType(32)(n) for n in (0, 3, 1)))
+                S.request(b, offset(b, p, at), near=True)
 
         self.zero, self.store, self.key_scales, self.score, self.weigh, self.ahead = zero, store, key_scales, score, weigh, ahead

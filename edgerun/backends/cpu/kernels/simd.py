@@ -2,7 +2,7 @@
 
 Every vector has 16 lanes (or 64 bytes); LLVM splits it for narrower machines. Addresses are plain int64, so a kernel has
 no arrays, no reference counts and no exceptions. A `Tile` is T vectors as one value whose operations unroll while the IR is
-built: one kernel source serves one token and many. Only `dot16`, `lookup` and the half-float conversions differ by ISA.
+built: one kernel source serves one token and many. Only `dot16`, `field`, `lookup` and the half-float conversions differ by ISA.
 """
 
 from __future__ import annotations
@@ -204,15 +204,15 @@ def poke(b: Any, address: Any, value: Any) -> None:
     store_at(b, address, value)
 
 
+def request(b: Any, address: Any, near: bool = False) -> None:
+    """Emitter: ask for the cache line at an address, to stay in L2 (near: and in L1)."""
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3 if near else 2), _I32(1))
+
+
 @op(types.void, i64)
 def prefetch(b: Any, address: Any) -> None:
     """Ask for the cache line at an address, to stay in L2 and L1."""
-    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3), _I32(1))
-
-
-def request(b: Any, address: Any) -> None:
-    """Emitter: ask for the cache line at an address, to stay in L2."""
-    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(2), _I32(1))
+    request(b, address, near=True)
 
 
 @op(types.void, i64)

@@ -22,7 +22,7 @@ from typing import Any
 from llvmlite import ir
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import codes, dot, prefetch
+from edgerun.backends.cpu.kernels import codes, dot
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, I32, Tile, i64, op
 from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast
@@ -93,18 +93,18 @@ def has_minima(packing: Packing) -> bool:
 
 def _unit(packing: Packing, tile: TileOps) -> Any:
     """Intrinsic (wholes, p, unit, x, stride) -> wholes plus the scaled dots of 64 columns with the activations at x."""
-    wholes, bits, step = Tile(I32, tile.count), codes.largest(packing).bit_length(), packing.size // 4
+    wholes = Tile(I32, tile.count)
 
     @op(wholes, wholes, i64, i64, i64, i64)
     def add(b: Any, acc: Any, p: Any, unit: Any, x: Any, stride: Any) -> Any:
         each = 64 // packing.sub
-        turn = prefetch.Asking(b, b.add(p, b.mul(unit, _I64(step))), step, 8, prefetch.order(packing.bits)).turn
+        turn = codes.asking(b, packing, p, unit, 4, 8).turn
         for k in range(each):
             s = b.add(b.mul(unit, _I64(each)), _I64(k))
             groups, scale = list(codes.unsigned(b, packing, p, s)), scales_of(b, packing, p, s)
             for t in range(tile.count):
                 at = b.add(address(b, x, stride, t), _I64(packing.sub * k))
-                high, low = (dot.dots(b, groups, b.add(at, _I64(half)), bits, None if t else turn) for half in (0, 64))
+                high, low = (dot.dots(b, groups, b.add(at, _I64(half)), None if t else turn) for half in (0, 64))
                 total = b.add(b.shl(high, S.constant(I32.ir, LOW_BITS)), low)
                 acc = b.insert_value(acc, b.add(b.extract_value(acc, t), total if scale is None else b.mul(total, scale)), t)
         return acc
