@@ -16,7 +16,7 @@ import pytest
 
 from edgerun.backends.cpu import compiler, objectcode
 from edgerun.backends.cpu.compiler import compile_kernels, environment
-from edgerun.backends.cpu.isa import PORTABLE, choose, target
+from edgerun.backends.cpu.isa import PORTABLE, choose, host, target
 from edgerun.errors import ResourceError
 
 Compile = Callable[..., list[tuple[str, str, bytes]]]
@@ -70,7 +70,8 @@ def test_the_environment_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_NUM_THREADS": "1",
     }
-    assert got["EDGERUN_KERNEL_ISA"] == "portable"
+    assert (got["EDGERUN_KERNEL_ISA"], got["EDGERUN_KERNEL_CORE"]) == ("portable", host()[0])
+    assert environment(PORTABLE, "znver4")["EDGERUN_KERNEL_CORE"] == "znver4"
     assert got["PYTHONPATH"].split(os.pathsep) == [str(Path(compiler.__file__).parents[3]), "/mine", os.path.abspath("yours")]
     assert got["PATH"] == os.environ["PATH"]
 

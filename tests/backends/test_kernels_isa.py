@@ -13,6 +13,7 @@ from edgerun.backends.cpu.compiler import environment
 from edgerun.backends.cpu.isa import ALL, AMX, AVX2, AVX512VNNI, AVXVNNI, NEON, NEONI8MM, PORTABLE, Isa, runnable
 
 FORMATS = ("Q4_0", "Q8_0", "IQ4_NL")
+INTEL = "sapphirerapids"   # whose memory the code is for: others are asked in other orders
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 WIDTH = {AMX: "%zmm", AVX512VNNI: "%zmm", AVXVNNI: "%ymm", AVX2: "%ymm", PORTABLE: "%xmm"}   # what holds the sums
 
@@ -24,7 +25,7 @@ def assembly() -> dict[Isa, dict[str, str]]:
     isas = {isa: ARM if isa in (NEON, NEONI8MM) else X86 for isa in ALL if (isa.cpu and isa != PORTABLE) or isa in runnable()}
     if PORTABLE.cpu == "generic":
         del isas[PORTABLE]   # it has another machine's settings here
-    children = {isa: subprocess.Popen([*child, triple, *FORMATS], env=environment(isa), stdout=subprocess.PIPE, text=True) for isa, triple in isas.items()}
+    children = {isa: subprocess.Popen([*child, triple, *FORMATS], env=environment(isa, core=INTEL), stdout=subprocess.PIPE, text=True) for isa, triple in isas.items()}
     texts = {isa: child.communicate(timeout=100)[0] for isa, child in children.items()}
     assert all(child.returncode == 0 for child in children.values())
     return {isa: dict(zip(FORMATS, re.split(r"^# \w+$", text, flags=re.MULTILINE)[1:], strict=True)) for isa, text in texts.items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from edgerun import machine
-from edgerun.backends.cpu.isa import Isa, target
+from edgerun.backends.cpu.isa import Isa, host, target
 from edgerun.backends.cpu.kernels import REFUSED
 from edgerun.errors import EdgerunError, ResourceError
 
@@ -40,14 +40,18 @@ def compile_kernels(names: list[str], isa: Isa, progress: Callable[[int, int], N
             yield name, symbol.decode(), code
 
 
-def environment(isa: Isa) -> dict[str, str]:
-    """What a child finds in its environment: this package, and no setting of Numba's but the target for `isa`."""
+def environment(isa: Isa, core: str | None = None) -> dict[str, str]:
+    """What a child finds in its environment: this package, and no setting of Numba's but the target for `isa`.
+
+    core: the CPU whose memory the code is for, as LLVM calls it; this one's where None.
+    """
     cpu, features = target(isa)
     paths = [str(Path(__file__).parents[3]), *(os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
     own = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     return own | {
         "PYTHONPATH": os.pathsep.join(paths),
         "EDGERUN_KERNEL_ISA": isa.name,
+        "EDGERUN_KERNEL_CORE": host()[0] if core is None else core,
         "NUMBA_CPU_NAME": cpu,
         "NUMBA_CPU_FEATURES": features,
         "NUMBA_NUM_THREADS": "1",

@@ -22,7 +22,7 @@ from pathlib import Path
 from edgerun import config
 from edgerun.backends.cpu import objectcode
 from edgerun.backends.cpu.compiler import compile_kernels
-from edgerun.backends.cpu.isa import Isa, target
+from edgerun.backends.cpu.isa import Isa, host, target
 from edgerun.backends.cpu.sweep import mark_used, sweep
 from edgerun.backends.keep import keep
 
@@ -52,7 +52,7 @@ class KernelStore:
 
         cpu, features = target(isa)
         self.isa = isa
-        key = hashlib.sha256(_sources_digest() + f"{llvmlite.__version__} {isa.name} {cpu} {features}".encode()).hexdigest()[:24]
+        key = hashlib.sha256(_sources_digest() + f"{llvmlite.__version__} {isa.name} {cpu} {features} {host()[0]}".encode()).hexdigest()[:24]
         self.folder = (folder or config.kernels_folder()) / f"{isa.name}-{key}"
 
     def load(self, names: Iterable[str], progress: Progress | None = None) -> dict[str, tuple[str, bytes]]:

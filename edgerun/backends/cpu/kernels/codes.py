@@ -110,7 +110,7 @@ def dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
 def asking(b: Any, packing: Packing, p: Any, part: Any, parts: int, turns: int) -> prefetch.Asking:
     """Asks for what is read later than a part (of so many) of the block at p."""
     step = packing.size // parts
-    return prefetch.Asking(b, b.add(p, b.mul(part, _I64(step))), step, turns, prefetch.order(packing.bits))
+    return prefetch.Asking(b, b.add(p, b.mul(part, _I64(step))), step, turns, prefetch.order(packing.bits, len(packing.planes)))
 
 
 def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
