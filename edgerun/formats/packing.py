@@ -80,6 +80,15 @@ class Packing:
         return self.kind == "code" and self.cols == 256 and self.tops == 1
 
     @property
+    def lean(self) -> int | None:
+        """Bits that codes can be shifted up by in a byte so that their bias is 128, or that values of the table can; None where that cannot be."""
+        if self.kind != "code" or self.offset != "bias" or self.bias == 0:
+            return None
+        if self.table:
+            return 0
+        return next((up for up in range(8) if self.bias << up == 128 and (1 << self.bits) - 1 << up < 256), None)
+
+    @property
     def planes(self) -> tuple[tuple[int, int, int], ...]:
         """(bits, vectors per span, byte offset in the block) of each plane of codes, low bits first."""
         at, result = self.codes_at, []

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
 
 import numpy as np
 
 from edgerun import machine
 from edgerun.backends.cpu import isa as isas
 from edgerun.backends.cpu.arena import Arena, aligned
+from edgerun.backends.cpu.inputs import Inputs
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.control import MOST_EXPERTS
 from edgerun.backends.cpu.kvmemory import memory_bytes
 from edgerun.backends.cpu.lowering.experts import expert_rooms
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.phase import quantized_bytes, reads
-from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, TILE_ROWS, Phases, buffer_shapes, slot_bytes, slot_state_bytes, turning
+from edgerun.backends.cpu.phases import ROWS_PER_CHUNK, Phases, buffer_shapes, slot_bytes, slot_state_bytes, turning
 from edgerun.backends.cpu.pool import Pool
 from edgerun.backends.cpu.rings import NONE, Rings
 from edgerun.backends.cpu.slots import Slots
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.cpu.weights import Weights, columns_bytes, matrices_bytes, packing_of, vector_bytes
-from edgerun.backends.executor import PAGE, SLOTS, Batch, MemoryPlan, Tensor, most_outputs
+from edgerun.backends.executor import SLOTS, Batch, MemoryPlan, Tensor, most_outputs
 from edgerun.errors import Unsupported
-from edgerun.formats import by_id
 from edgerun.graph import ops
 from edgerun.graph.program import Program
 
 Progress = Callable[[str, int, int], None]   # what is being done, done, of
-_FIRST = np.zeros(1, np.int32)   # the number of the type of every token
 
 
 def matrices_of(program: Program, tensors: Mapping[str, Tensor]) -> list[Tensor]:
@@ -99,12 +97,6 @@ def kernels(program: Program, tensors: Mapping[str, Tensor], *, max_rows: int = 
     return phases.kernels | weights.kernels
 
 
-def _rows(table: Tensor, numbers: np.ndarray) -> np.ndarray:
-    """Some rows of a table as float32, read one by one."""
-    raw = [table.read(n, n + 1) for n in numbers.tolist()]
-    return by_id(table.type).dequantize(raw[0] if len(raw) == 1 else np.concatenate(raw))
-
-
 class CpuExecutor:
     """See `backends/executor.Executor`. Not for several threads at once."""
 
@@ -126,7 +118,7 @@ class CpuExecutor:
         rings = Rings.of(program, pages, slots, max_rows)
         self.reach, self.horizons = rings.reach, program.horizons
         needs = plan(program, tensors, pages=pages, slots=slots, max_rows=max_rows, numerics="exact" if exact else "fast", kv=kv, repack=repack)
-        self._embeddings, self._tensors = [op for op in program.ops if isinstance(op, ops.Embed)], tensors
+        self._tensors = tensors
         report = (lambda what: lambda done, of: progress(what, done, of)) if progress else lambda what: None
         self._frame = np.zeros(F.WORDS, np.int64)
         self._weights = Weights(matrices_of(program, tensors), exact, repack=repack, threads=threads)
@@ -147,16 +139,7 @@ class CpuExecutor:
         self._late = np.array([p.on_outputs for p in steps])
         self._head = np.arange(len(steps)) >= self._phases.body
         self._counted: list[tuple[int, int, int, bool] | None] = [None, None]
-        self._positions, self._page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
-        self._seen = self._positions if program.causal else np.zeros(max_rows, np.int32)
-        self._slot, self._ring_page = np.zeros(max_rows, np.int32), np.zeros(max_rows, np.int32)
-        self._selected, self._tiles, self._slots = np.zeros(max_rows, np.int32), np.zeros((max_rows, 4), np.int32), np.zeros((max_rows, 2), np.int32)
-        words = {
-            F.POSITIONS: self._positions, F.PAGES: self._page, F.SELECTED: self._selected, F.TILES: self._tiles, F.SEEN: self._seen,
-            F.SLOTS: self._slots, F.STATES: self._slot, F.RING_PAGES: self._ring_page,
-        }  # fmt: skip
-        for word, array in words.items():
-            self._frame[word] = array.ctypes.data
+        self._inputs = Inputs(program, tensors, self._phases, self._beside, self._frame, pages, max_rows)
         self._linked, self._threads = linked, threads
         self._pool: Pool | None = Pool(self._table, linked, threads)
         weakref.finalize(self, self._pool.close)   # threads end with their executor, and before the interpreter
@@ -165,27 +148,10 @@ class CpuExecutor:
         """See `Executor.step`. AssertionError where the batch does not fit: nothing from outside reaches this unchecked."""
         assert self._pool is not None, "the executor is closed"
         n, m = len(batch.tokens), len(batch.outputs)
-        tables = np.ascontiguousarray(batch.tables, np.int32)
-        pages = tables[batch.sequences, batch.positions // PAGE]
-        assert 0 < n <= self.max_rows, "rows of the batch"
         hidden = batch.hidden or self._phases.logits is None
+        assert 0 < n <= self.max_rows, "rows of the batch"
         assert m <= (n if hidden else min(n, most_outputs(self.n_vocab, self.max_rows))), "rows whose logits are asked for"
-        assert np.all((batch.outputs >= 0) & (batch.outputs < n)), "row numbers whose logits are asked for"
-        assert 0 <= tables.min() <= tables.max() < self.pages, "pages of the batch"
-        if self.slots:
-            self._slot[:n], rings = self._beside.enter(batch, tables)
-            self._ring_page[:n] = rings[batch.sequences, batch.positions // PAGE]
-            self._frame[F.RING_TABLES], self._frame[F.RING_TABLE] = rings.ctypes.data, rings.strides[0]
-        self._positions[:n], self._page[:n], self._selected[:m] = batch.positions, pages, batch.outputs
-        edges = [0, *(np.flatnonzero(np.diff(batch.sequences)) + 1).tolist(), n]
-        if self._seen is not self._positions:
-            self._seen[:n] = np.repeat([batch.positions[stop - 1] for stop in edges[1:]], np.diff(edges))
-        tiles = self._tile(batch.sequences, self._seen[:n], edges)
-        self._frame[F.ROWS], self._frame[F.OUTPUTS], self._frame[F.TABLES], self._frame[F.TABLE] = n, m, tables.ctypes.data, tables.strides[0]
-        self._count(n, m, tiles, hidden)
-        self._embed(batch.tokens, batch.positions)
-        self._turn(batch)
-        self._temper(batch.positions)
+        self._count(n, m, self._inputs.fill(batch), hidden)
         self._pool.step()
         self._weights.after_step()
         rows = self._phases.hidden if hidden else self._phases.logits
@@ -202,25 +168,10 @@ class CpuExecutor:
             old = self._tensors[tensor.name]
             assert (tensor.shape, tensor.type) == (old.shape, old.type), "a tensor of another shape or type"
             self._tensors = {**self._tensors, tensor.name: tensor}
+            self._inputs.replace(tensor)
             if tensor.name in self._weights.matrices:
                 self._weights.replace(tensor)
         self._weights.load(self._linked, self._threads)
-
-    def _tile(self, sequences: np.ndarray, seen: np.ndarray, edges: list[int]) -> int:
-        """Cut the rows into tiles of one sequence each, and these by spans where there are slots enough; how many there are."""
-        ranges = [(start, min(TILE_ROWS, stop - start)) for begin, stop in pairwise(edges) for start in range(begin, stop, TILE_ROWS)]
-        spans = [int(seen[start + rows - 1]) // F.SPAN + 1 for start, rows in ranges]
-        alone = sum(rows * n for (_, rows), n in zip(ranges, spans, strict=True)) <= self.max_rows
-        tiles = []
-        slot = 0
-        for (start, rows), n in zip(reversed(ranges), reversed(spans), strict=True):   # the longest of a prompt first
-            tiles += [(start, rows, sequences[start], span) for span in (range(n) if alone and n > 1 else (-1,))]
-            each = n if alone else 1
-            self._slots[start : start + rows, 0] = range(slot, slot + rows * each, each)
-            self._slots[start : start + rows, 1] = alone and n > 1
-            slot += rows * each
-        self._tiles[: len(tiles)] = tiles
-        return len(tiles)
 
     def _count(self, n: int, m: int, tiles: int, hidden: bool) -> None:
         """Write the chunks of each phase where the next epoch reads them."""
@@ -233,37 +184,6 @@ class CpuExecutor:
         counts = fixed + per_rows * -(-rows // ROWS_PER_CHUNK) + per_tile * tiles + turns * np.minimum(-(-rows * slots // share), most)
         self._table[:, 2 + parity] = np.where(self._late & (m == 0) | self._head & hidden, 0, counts)
         self._counted[parity] = (n, m, tiles, hidden)
-
-    def _embed(self, tokens: np.ndarray, positions: np.ndarray) -> None:
-        """Look the rows of the tokens, and of their positions and type, up in the file's own tables."""
-        for op in self._embeddings:
-            out, rows = self._phases.buffer(op.out), _rows(self._tensors[op.table], tokens)
-            out[: len(tokens)] = rows if op.scale == 1.0 else rows * np.float32(op.scale)
-            if op.positions:
-                out[: len(tokens)] += _rows(self._tensors[op.positions], positions)
-            if op.types:
-                out[: len(tokens)] += _rows(self._tensors[op.types], _FIRST)
-
-    def _turn(self, batch: Batch) -> None:
-        """Fill the tables of cosines and sines, [cos | signed sin] of twice the pairs, as `row.rope` reads them."""
-        n = len(batch.positions)
-        for op, table in self._phases.rope.items():
-            frequencies = np.array(op.frequencies)
-            if op.long:
-                frequencies = np.where(batch.row_lengths()[:, None] > op.context, np.array(op.long), frequencies)
-            angles = batch.positions[:, None].astype(np.float64) * frequencies
-            cos, sin = op.magnitude * np.cos(angles), op.magnitude * np.sin(angles)
-            half = 2 * len(op.frequencies)
-            if op.pairing == "halves":
-                table[:n] = np.concatenate([cos, cos, -sin, sin], 1)
-            else:
-                table[:n, :half] = np.repeat(cos, 2, 1)
-                table[:n, half::2], table[:n, half + 1 :: 2] = -sin, sin
-
-    def _temper(self, positions: np.ndarray) -> None:
-        """Fill the tables of factors, one for each row, as `row.temper` reads them."""
-        for (beta, length, offset), table in self._phases.temper.items():
-            table[: len(positions), 0] = 1 + beta * np.log1p((positions.astype(np.int64) + offset) // length)
 
     def copy_state(self, source: int, target: int) -> None:
         """See `Executor.copy_state`."""

@@ -21,7 +21,8 @@ from edgerun.errors import UsageError
 class Isa:
     """name; needs: CPU features (LLVM names) without which the code would fault; cpu: LLVM's target, None for the host, and
     features that are used beyond those of that target; activation: bytes of a quantized activation
-    (`kernels/activations.py`); superblocks: whether whole scales are multiplied in whole numbers (`kernels/superblock.py`)."""
+    (`kernels/activations.py`); superblocks: whether whole scales are multiplied in whole numbers (`kernels/superblock.py`); leans: whether
+    dot products begin with what takes the bias off (`kernels/activations.py`)."""
 
     name: str
     needs: tuple[str, ...]
@@ -29,9 +30,10 @@ class Isa:
     features: str = ""
     activation: int = 1
     superblocks: bool = False
+    leans: bool = False
 
 
-AVX512VNNI = Isa("avx512vnni", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), None)
+AVX512VNNI = Isa("avx512vnni", ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "fma", "f16c"), None, leans=True)
 AMX = Isa("amx", (*AVX512VNNI.needs, "avx512vbmi", "gfni", "amx-tile", "amx-int8"), None, activation=2, superblocks=True)
 AVXVNNI = Isa("avxvnni", ("avx2", "fma", "f16c", "avxvnni"), "haswell", "+avxvnni")
 AVX2 = Isa("avx2", ("avx2", "fma", "f16c"), "haswell")

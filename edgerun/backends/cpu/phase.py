@@ -32,15 +32,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantized activations of a view: addresses of codes, scales, sums of 16 and of 32 columns."""
+    """Quantized activations of a view: addresses of codes, scales, sums of 16 and of 32 columns, starts."""
 
     q: int
     d: int
     sums: int
     pairs: int
+    starts: int
 
-    def inputs(self, packing: Packing) -> tuple[int, int, int]:
+    def inputs(self, packing: Packing, isa: Isa) -> tuple[int, int, int]:
         """What the kernel of a packing takes of these."""
+        if isa.leans and packing.lean is not None:
+            return self.q, self.d, self.starts
         return self.q, self.d, self.pairs if packing.sub == 32 else self.sums
 
 
@@ -51,10 +54,10 @@ def reads(packing: Packing, isa: Isa) -> str:
     return "superblocks" if isa.superblocks and packing.integral else "codes"
 
 
-def quantized_bytes(kind: str, width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int]:
+def quantized_bytes(kind: str, width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int, int]:
     """Bytes of the fields of `Quantized` for a view, of codes or of superblocks."""
     n = max_rows * width
-    return (n * isa.activation, n // 64, n // 8, n // 16) if kind == "superblocks" else (n * isa.activation, n // 4, n // 4, n // 8)
+    return (n * isa.activation, n // 64, n // 8, n // 16, 0) if kind == "superblocks" else (n * isa.activation, n // 4, n // 4, n // 8, n // 4 * isa.leans)
 
 
 def bits(x: float) -> int:

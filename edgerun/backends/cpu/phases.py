@@ -216,5 +216,5 @@ class Phases:
             return None
         room = Quantized(*self.room((x, kind), quantized_bytes(kind, x.width, self.max_rows, self.isa)))
         if not self.is_fresh(x, kind):
-            self.row(f"row-quantize-{kind}", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, self.rows())
+            self.row(f"row-quantize-{kind}", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, room.starts, self.rows())
         return room

@@ -12,6 +12,10 @@ Rows come in groups of 16, so that a tile finds its rows next to each other, at 
     scales   [rows/16][cols/16][16 rows]        float32; with `split`, each stands twice
     sums     [rows/16][cols/sub][16 rows]       float32, sums of q * d over 16 and over 32 columns
 
+    starts   [rows/16][cols/16][16 rows]       int32, -128 times the sums of q over 16 columns; on machines whose dot products lean
+
+A dot product leans where codes are bytes whose bias is 128: its sum begins with the start, and the bias is gone without a product of floats.
+
 The rows beyond the last whole group (one, in decode) lie each by itself, [cols]: a lone row would waste most of each cache line.
 """
 
@@ -24,6 +28,7 @@ from edgerun.backends.cpu.kernels.simd import I32, op
 
 GROUP = 16
 SPLIT = S.ISA == "amx"
+LEANS = S.ISA == "avx512vnni"   # `isa.Isa.leans`
 LOW_BITS = 2
 LARGEST = 511 if SPLIT else 127
 COLUMNS, UNIT = (32, 64) if SPLIT else (16, 16)   # columns and bytes of a unit

@@ -15,7 +15,7 @@ from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import dot, fields, prefetch
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
-from edgerun.backends.cpu.kernels.tile import FLOAT, TileOps, address, broadcast
+from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast
 from edgerun.formats.packing import Packing
 
 _I64 = ir.IntType(64)
@@ -28,6 +28,11 @@ def _second_half(b: Any, v: Any, s: Any) -> Any:
     return b.bitcast(b.lshr(b.bitcast(v, _WIDE), S.splat_of(b, by, _WIDE)), U8.ir)
 
 
+def lean(packing: Packing) -> int | None:
+    """By how many bits codes are shifted up so that dot products can begin with the starts of activations; None where they do not."""
+    return packing.lean if A.LEANS else None
+
+
 def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     """The u8 codes of each group of 4 columns of sub-block s, one vector after another; nibbles to be looked up as `fields.lookup` takes them."""
     loose = fields.NIBBLES and packing.table and packing.bits == 4
@@ -38,7 +43,7 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
         loaded = [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]
         planes.append((bits, [_second_half(b, v, s) for v in loaded] if shared else loaded))
     for group in range(packing.sub // 4):
-        code, up = None, 0
+        code, up = None, lean(packing) or 0
         for bits, loaded in planes:
             f, v = divmod(group, len(loaded))
             part = fields.shifted(b, loaded[v], 4 * f) if loose else fields.field(b, loaded[v], f * bits, bits, up)
@@ -48,7 +53,8 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
 
 def unsigned(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     """What multiplies the activations, as u8: the codes of each group of 4 columns, or what the table says they stand for."""
-    pick = fields.lookup(tuple(v + packing.bias for v in packing.table)) if packing.table else None
+    bias = packing.bias if lean(packing) is None else 128
+    pick = fields.lookup(tuple(v + bias for v in packing.table)) if packing.table else None
     for codes in _groups(b, packing, p, s):
         yield pick(b, codes) if pick else codes
 
@@ -65,7 +71,7 @@ def wide(packing: Packing) -> bool:
 
 def has_offset(packing: Packing) -> bool:
     """Whether anything is added per sub-block."""
-    return packing.offset != "bias" or packing.bias != 0
+    return packing.offset != "bias" or (packing.bias != 0 and lean(packing) is None)
 
 
 def unpack(packing: Packing) -> Any:
@@ -101,8 +107,9 @@ def unpack(packing: Packing) -> Any:
 
 
 def dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
-    """Intrinsic (p, s, x, stride, d, d_stride) -> for each token the dots of 16 rows with its activations at x, whose scales
-    are at d. Sums of the columns of one scale are integers and exact; then they are scaled and added as floats.
+    """Intrinsic (p, s, x, stride, d, d_stride, start) -> for each token the dots of 16 rows with its activations at x, whose scales
+    are at d, and whose starts, if any, lie alike. Sums of the columns of one scale are integers and exact; then they are scaled and added as
+    floats.
     """
     return (_split_dots if A.SPLIT else _byte_dots)(packing, tile, layout)
 
@@ -114,8 +121,8 @@ def asking(b: Any, packing: Packing, p: Any, part: Any, parts: int, turns: int) 
 
 
 def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
-    @op(tile.floats, i64, i64, i64, i64, i64, i64)
-    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
+    @op(tile.floats, i64, i64, i64, i64, i64, i64, i64)
+    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any, start: Any) -> Any:
         groups = list(unsigned(b, packing, p, s))
         turn = asking(b, packing, p, s, packing.subs, 2 * packing.sub // 16).turn
         result = ir.Constant(tile.floats.ir, ir.Undefined)
@@ -130,10 +137,10 @@ def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
 
 
 def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
-    bits = largest(packing).bit_length()
+    bits, leaning = largest(packing).bit_length(), lean(packing) is not None
 
-    @op(tile.floats, i64, i64, i64, i64, i64, i64)
-    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any) -> Any:
+    @op(tile.floats, i64, i64, i64, i64, i64, i64, i64)
+    def sub_block(b: Any, p: Any, s: Any, x: Any, stride: Any, d: Any, d_stride: Any, start: Any) -> Any:
         totals: list[Any] = [None] * tile.count
         groups = list(unsigned(b, packing, p, s))
         ahead = None if layout.grouped else asking(b, packing, p, s, packing.subs, packing.sub // 16)   # of many tokens, all but the first find them in the cache
@@ -142,7 +149,8 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
                 ahead.turn()
             here, scales = b.add(x, _I64(layout.units * (i // 4))), b.add(d, _I64(layout.floats * (i // 4)))
             for t in range(tile.count):
-                part = b.sitofp(dot.dot16(b, groups[i : i + 4], address(b, here, stride, t), bits), F32.ir)
+                first = [broadcast(b, address(b, b.add(start, _I64(layout.floats * (i // 4))), d_stride, t), INT, S.I32)] if leaning else []
+                part = b.sitofp(dot.dot16(b, groups[i : i + 4], address(b, here, stride, t), bits, *first), F32.ir)
                 step = broadcast(b, address(b, scales, d_stride, t), FLOAT, F32)
                 totals[t] = b.fmul(part, step) if totals[t] is None else S.fused(b, part, step, totals[t])
         result = ir.Constant(tile.floats.ir, ir.Undefined)
@@ -172,8 +180,9 @@ def scale(packing: Packing) -> Any:
     @op(F32, i64, i64)
     def of_sub_block(b: Any, p: Any, s: Any) -> Any:
         d = _half(b, p, 0, s, packing.tops > 1, packing.scale == "bf16")
-        if packing.unit != 1:
-            d = b.fmul(d, S.constant(F32.ir, packing.unit))
+        unit = packing.unit / (1 << (lean(packing) or 0))
+        if unit != 1:
+            d = b.fmul(d, S.constant(F32.ir, unit))
         return d if not packing.scaled else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
 
     return of_sub_block

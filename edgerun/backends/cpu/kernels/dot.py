@@ -134,12 +134,12 @@ _DOT16: dict[str, Emit] = {
 }  # fmt: skip
 
 
-def dot16(b: Any, codes: list[Any], x: Any, bits: int) -> Any:
-    """Emitter: sum i = sum over g < 4, j < 4 of codes[g][4i + j] * x[4g + j], exactly.
+def dot16(b: Any, codes: list[Any], x: Any, bits: int, *start: Any) -> Any:
+    """Emitter: sum i = sum over g < 4, j < 4 of codes[g][4i + j] * x[4g + j], exactly; with AVX-512 VNNI plus a start, if there is one.
 
     codes: four vectors of unsigned bytes below 2^bits; x: the address of 16 signed bytes from -127.
     """
-    return _DOT16[S.ISA](b, codes, x, bits)
+    return _DOT16[S.ISA](b, codes, x, bits, *start)
 
 
 def dots(b: Any, codes: list[Any], x: Any, turn: Callable[[], None] | None) -> Any:

@@ -1,7 +1,7 @@
 """The inputs of experts in the order of `grouping.py`: quantized, or as floats. Each expert's rows lie as if they were a batch.
 
 The argument block, in 8-byte words: x, stride, bytes from slot to slot of a row (0 where all share it), width, slots of a row,
-sorted slots, table, address of the number of rows, q (or the floats), d, sums of 16, sums of 32.
+sorted slots, table, address of the number of rows, q (or the floats), d, sums of 16, sums of 32, starts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def build(kind: str) -> Callable[[int, int], None]:
 
     def gather(args: int, chunk: int) -> None:
         n, pairs, table = S.word(args, 3), S.word(args, 5), S.word(args, 6)
-        q, d, sums16, sums32 = S.word(args, 8), S.word(args, 9), S.word(args, 10), S.word(args, 11)
+        q, d, sums16, sums32, starts = S.word(args, 8), S.word(args, 9), S.word(args, 10), S.word(args, 11), S.word(args, 12)
         count = S.peek(S.word(args, 7)) * S.word(args, 4)
         for number in range(chunk * GATHERED, min(chunk * GATHERED + GATHERED, count)):
             pair = pairs + ENTRY * number
@@ -38,7 +38,7 @@ def build(kind: str) -> Callable[[int, int], None]:
                 entry = table + ENTRY * (1 + S.peek_i32(pair + 8))
                 first, rows = S.peek_i32(entry + 4), S.peek_i32(entry + 8)
                 steps, sums, pairs_at = 4 * first * (n // SCALED), 4 * first * (n // SUMMED), 4 * first * (n // (2 * SUMMED))
-                place(x, n, q + first * n * BYTES, d + steps, sums16 + sums, sums32 + pairs_at, number - first, rows)
+                place(x, n, q + first * n * BYTES, d + steps, sums16 + sums, sums32 + pairs_at, starts + steps, number - first, rows)
             else:
                 copy(x, n, q + 4 * n * number)
 

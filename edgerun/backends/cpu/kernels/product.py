@@ -57,24 +57,24 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     dots, scale, offset = codes.dots(packing, tile, layout), codes.scale(packing), codes.offset(packing)
     zero, add_scaled, add_product = tile.zero, tile.add_scaled, tile.add_product
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
-    HAS_OFFSET = codes.has_offset(packing)
+    HAS_OFFSET, SUMMED = codes.has_offset(packing), shares(packing)[1]
     GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
     ROW, UNIT, COLUMNS = A.ROW, A.UNIT, A.COLUMNS
 
     @S.inner
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         cols = blocks * COLS
-        q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUB * 4)
+        q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUMMED * 4)
         acc = zero()
         for _ in range(blocks):
             for s in range(SUBS):
                 scaled = scale(p, s)
                 x = S.one_register(xq + s * SUB // COLUMNS * UNITS + s * SUB % COLUMNS)
-                acc = add_scaled(acc, dots(p, s, x, q_stride, xd, d_stride), scaled)
+                acc = add_scaled(acc, dots(p, s, x, q_stride, xd, d_stride, xs), scaled)
                 if HAS_OFFSET:
                     acc = add_product(acc, offset(p, s, scaled), xs, s_stride)
                 xd += SUB // 16 * FLOATS
-                xs += FLOATS
+                xs += SUB // SUMMED * FLOATS
             p += SIZE
             xq += COLS // COLUMNS * UNITS
         return acc
@@ -84,7 +84,7 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
 
 def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
     """Whole groups of tokens, first to last (multiples of 16), with one row block, as many in a tile as the registers hold."""
-    COLS, SUB, ROW, UNIT, T = packing.cols, packing.sub, A.ROW, A.UNIT, S.TILE
+    COLS, SUMMED, ROW, UNIT, T = packing.cols, shares(packing)[1], A.ROW, A.UNIT, S.TILE
     sums, write = stretch(packing, T, A.GROUPED), writer(TileOps(T))
 
     @S.inner
@@ -94,7 +94,7 @@ def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
             group, member = t // 16 * 16, t % 16
             xq = S.word(args, XQ) + group * cols * ROW + UNIT * member
             xd = S.word(args, XD) + group * (cols // 4) + 4 * member
-            xs = S.word(args, XS) + group * (cols // SUB * 4) + 4 * member
+            xs = S.word(args, XS) + group * (cols // SUMMED * 4) + 4 * member
             write(args, row, t, sums(p, blocks, xq, xd, xs))
 
     return run
@@ -106,8 +106,8 @@ def whole(packing: Any) -> bool:
 
 
 def shares(packing: Any) -> tuple[int, int]:
-    """How many columns of activations share a scale, and a sum (or a word of them)."""
-    return (superblock.SCALED, 2 * packing.sub) if whole(packing) else (16, packing.sub)
+    """How many columns of activations share a scale, and a sum (or a word of them, or a start)."""
+    return (superblock.SCALED, 2 * packing.sub) if whole(packing) else (16, packing.sub if codes.lean(packing) is None else 16)
 
 
 def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:

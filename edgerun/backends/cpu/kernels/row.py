@@ -80,42 +80,45 @@ def norm(kind: str) -> Callable[[int, int], None]:
     return kernel
 
 
-# --- quantize: x, stride, width, q, d, sums of 16, sums of 32, address of the number of rows ---------------------------------
+# --- quantize: x, stride, width, q, d, sums of 16, sums of 32, starts, address of the number of rows -------------------------
 
 
 def quantizer(kind: str) -> Any:
-    """Of codes or superblocks, an inner function of (x, width, q, d, sums of 16, sums of 32, row, rows): where a row goes depends on
-    how many there are.
+    """Of codes or superblocks, an inner function of (x, width, q, d, sums of 16, sums of 32, starts, row, rows): where a row goes
+    depends on how many there are. Superblocks have no starts.
     """
     return B.quantizer() if kind == "superblocks" else unit_quantizer()
 
 
 def unit_quantizer() -> Any:
     """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them."""
-    MOST = A.LARGEST
+    MOST, LEANS = A.LARGEST, A.LEANS
 
     @S.inner
     def factor(top: float) -> Any:
         return S.f32(MOST) / top if top > 0.0 else S.f32(0.0)
 
     @S.inner
-    def whole(x: int, q: int, d: int, sums: int) -> float:
+    def whole(x: int, q: int, d: int, sums: int, starts: int) -> float:
         """16 columns as bytes."""
         v = S.load_f32(x)
         top = S.max_lanes(S.absolute(v))
         codes, step = S.to_i32(S.mul(v, S.splat(factor(top)))), top / S.f32(MOST)
         S.store_i8(q, codes)
         S.poke_f32(d, step)
-        total = S.f32(S.sum_i32_lanes(codes)) * step
+        count = S.sum_i32_lanes(codes)
+        if LEANS:
+            S.poke_i32(starts, -128 * count)
+        total = S.f32(count) * step
         S.poke_f32(sums, total)
         return total
 
     @S.inner
-    def bytes_(x: int, q: int, d: int, units: int, floats: int, sums: int) -> float:
-        return whole(x, q, d, sums) + whole(x + 64, q + units, d + floats, sums + floats)
+    def bytes_(x: int, q: int, d: int, units: int, floats: int, sums: int, starts: int) -> float:
+        return whole(x, q, d, sums, starts) + whole(x + 64, q + units, d + floats, sums + floats, starts + floats)
 
     @S.inner
-    def split(x: int, q: int, d: int, units: int, floats: int, sums: int) -> float:
+    def split(x: int, q: int, d: int, units: int, floats: int, sums: int, starts: int) -> float:
         v, w = S.load_f32(x), S.load_f32(x + 64)
         top = S.max_lanes(S.maximum(S.absolute(v), S.absolute(w)))
         scale, step = S.splat(factor(top)), top / S.f32(MOST)
@@ -135,22 +138,24 @@ def unit_quantizer() -> Any:
     BYTES, UNIT, GROUP, TOGETHER = A.ROW, A.UNIT, A.GROUP, A.GROUPED
 
     @S.inner
-    def run(x: int, n: int, q: int, d: int, sums: int, pairs: int, units: int, floats: int) -> None:
+    def run(x: int, n: int, q: int, d: int, sums: int, pairs: int, starts: int, units: int, floats: int) -> None:
         for _ in range(0, n, 32):
-            S.poke_f32(pairs, pair(x, q, d, units, floats, sums))
-            x, q, d, sums, pairs = x + 128, q + EVERY * units, d + 2 * floats, sums + 2 * floats, pairs + floats
+            S.poke_f32(pairs, pair(x, q, d, units, floats, sums, starts))
+            x, q, d, sums, pairs, starts = x + 128, q + EVERY * units, d + 2 * floats, sums + 2 * floats, pairs + floats, starts + 2 * floats
 
     FAR_UNITS, FAR_FLOATS = TOGETHER.units, TOGETHER.floats
 
     @S.inner
-    def place(x: int, n: int, q: int, d: int, sums: int, pairs: int, row: int, rows: int) -> None:
+    def place(x: int, n: int, q: int, d: int, sums: int, pairs: int, starts: int, row: int, rows: int) -> None:
         group, member = row // GROUP * GROUP, row % GROUP
         if group + GROUP <= rows:
+            starts += group * (n // 4) + 4 * member
             q, d = q + group * n * BYTES + UNIT * member, d + group * (n // 4) + 4 * member
             sums, pairs = sums + group * (n // 4) + 4 * member, pairs + group * (n // 8) + 4 * member
-            run(x, n, q, d, sums, pairs, FAR_UNITS, FAR_FLOATS)
+            run(x, n, q, d, sums, pairs, starts, FAR_UNITS, FAR_FLOATS)
         else:
-            run(x, n, q + row * n * BYTES, d + row * (n // 4), sums + row * (n // 4), pairs + row * (n // 8), UNIT, 4)
+            at = row * (n // 4)
+            run(x, n, q + row * n * BYTES, d + at, sums + at, pairs + row * (n // 8), starts + at, UNIT, 4)
 
     return place
 
@@ -160,8 +165,8 @@ def quantize(kind: str) -> Callable[[int, int], None]:
     place = quantizer(kind)
 
     def kernel(args: int, row: int) -> None:
-        x, rows = S.word(args, 0) + row * S.word(args, 1), S.peek(S.word(args, 7))
-        place(x, S.word(args, 2), S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6), row, rows)
+        x, rows = S.word(args, 0) + row * S.word(args, 1), S.peek(S.word(args, 8))
+        place(x, S.word(args, 2), S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6), S.word(args, 7), row, rows)
 
     return kernel
 

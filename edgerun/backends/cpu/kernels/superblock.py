@@ -213,7 +213,7 @@ def quantizer() -> Any:
                 x, q, sums, pairs = x + 256, q + unit, sums + 2 * words, pairs + words
 
     @S.inner
-    def place(x: int, n: int, q: int, d: int, sums: int, pairs: int, row: int, rows: int) -> None:
+    def place(x: int, n: int, q: int, d: int, sums: int, pairs: int, starts: int, row: int, rows: int) -> None:
         group, member = row // GROUP * GROUP, row % GROUP
         if group + GROUP <= rows:
             q, d = q + 2 * group * n + 64 * member, d + group * (n // 64) + 4 * member

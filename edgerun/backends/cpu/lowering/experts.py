@@ -54,7 +54,7 @@ def experts(p: Phases, op: ops.Experts) -> None:
         if key[0] != "groups":
             room = p.room(key, sizes)
             apart = 4 * op.cols if op.x.width > op.cols else 0
-            args = p.block(*p.at(op.x), apart, op.cols, op.used, pairs, table, p.rows(), *room, *[0] * (4 - len(room)))
+            args = p.block(*p.at(op.x), apart, op.cols, op.used, pairs, table, p.rows(), *room, *[0] * (5 - len(room)))
             p.phase(Phase(f"gather-{key[0]}", args, slots=op.used, share=GATHERED, on_outputs=p.on_outputs))
             inputs[key[0]] = room
     start, links, first = 0, [], 0
@@ -75,7 +75,7 @@ def _product(
     """The argument block of one stack of matrices (`kernels/experts.py` draws it)."""
     packing = matrix.packing
     if packing.kind == "code":
-        blocks, x = matrix.cols // packing.cols, Quantized(*inputs[reads(packing, p.isa)]).inputs(packing)
+        blocks, x = matrix.cols // packing.cols, Quantized(*inputs[reads(packing, p.isa)]).inputs(packing, p.isa)
     else:
         blocks, x = matrix.cols, (inputs["floats"][0], 4 * matrix.cols, 0)
     return p.block(matrix.address, blocks, -(-matrix.rows // 16), chunks, *x, *p.at(out), matrix.rows, p.vector(bias), 0, 0, p.rows(), matrix.raw,

@@ -59,7 +59,7 @@ def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix
     packing = matrix.packing
     if packing.kind == "code":
         assert quantized is not None
-        blocks, inputs = matrix.cols // packing.cols, quantized.inputs(packing)
+        blocks, inputs = matrix.cols // packing.cols, quantized.inputs(packing, p.isa)
     else:
         blocks, inputs = matrix.cols, (*p.at(x), 0)
     end = p.at(residual) if residual else (0, 0)
