@@ -6,12 +6,12 @@ Sixteen rows are interleaved, so that a SIMD lane is a row. One packed block hol
     m       f16 [cols/sub or 1][16]   offset, where offset is "f16" or "f16*u8": as many as there are of d
     scales  u8/s8 [cols/sub][16]      scale of each sub-block, for "f16*u8" and "f16*s8"
     mins    u8 [cols/sub][16]         offset of each sub-block, for offset "f16*u8"
-    planes  for each plane of w bits: [cols/span][n][64] bytes, n = span/4 * w/8
+    codes   [cols/stretch] stretches, in each for each plane of w bits: [stretch/span][n][64] bytes, n = span/4 * w/8
 
 A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + column. In a plane of w bits, field f of
 vector v belongs to group f * n + v of its span, so no address depends on anything but the group. A span is a sub-block, or
 two of 16 columns where the plane has 1 bit: they share a vector. Codes of 3, 5 and 6 bits are two planes, the upper one of 1
-or 2 bits. A weight is
+or 2 bits; a stretch is then the widest span, so that bytes are read in the order in which they lie, else the block. A weight is
 
     scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
     scale * code + offset       otherwise ("f16*u8": offset = -m * min)
@@ -89,14 +89,25 @@ class Packing:
         return next((up for up in range(8) if self.bias << up == 128 and (1 << self.bits) - 1 << up < 256), None)
 
     @property
+    def stretch(self) -> int:
+        """Columns whose codes lie together, plane by plane."""
+        spans = [self.span(bits) for bits in _PLANES[self.bits]]
+        return max(spans) if len(spans) > 1 else self.cols
+
+    @property
+    def step(self) -> int:
+        """Bytes from one stretch to the next."""
+        return ROWS * self.stretch * self.bits // 8
+
+    @property
     def planes(self) -> tuple[tuple[int, int, int], ...]:
-        """(bits, vectors per span, byte offset in the block) of each plane of codes, low bits first."""
+        """(bits, vectors per span, byte offset in the block) of each plane of codes, low bits first, in the first stretch."""
         at, result = self.codes_at, []
         for bits in _PLANES[self.bits]:
             assert self.span(bits) in (self.sub, 2 * self.sub), "at most two sub-blocks share a vector"
             vectors = self.span(bits) * bits // 32
             result.append((bits, vectors, at))
-            at += self.cols // self.span(bits) * vectors * 64
+            at += self.stretch // self.span(bits) * vectors * 64
         return tuple(result)
 
     def span(self, bits: int) -> int:
@@ -205,7 +216,12 @@ def interleave(packing: Packing, heads: Mapping[str, np.ndarray], planes: Sequen
     for name, count, at in packing.heads:
         _lanes(block, at, heads[name].reshape(-1, block.shape[1], count))
     for (_, _, at), words in zip(packing.planes, planes, strict=True):
-        _lanes(block, at, words)
+        if packing.stretch == packing.cols:
+            _lanes(block, at, words)
+        else:
+            stretches = words.reshape(*words.shape[:2], packing.cols // packing.stretch, -1)
+            for i in range(stretches.shape[2]):
+                _lanes(block, at + packing.step * i, stretches[:, :, i])
 
 
 def _lanes(block: np.ndarray, at: int, part: np.ndarray) -> None:

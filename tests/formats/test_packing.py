@@ -25,7 +25,7 @@ def unpack(packing: Packing, packed: np.ndarray, cols: int) -> Parts:
     for bits, vectors, at in packing.planes:
         span = packing.span(bits)
         field, vector = inside % span // 4 // vectors, inside % span // 4 % vectors
-        byte = at + (inside // span * vectors + vector) * 64 + 4 * (row % ROWS) + column % 4
+        byte = at + inside // packing.stretch * packing.step + (inside % packing.stretch // span * vectors + vector) * 64 + 4 * (row % ROWS) + column % 4
         part = blocks[row // ROWS, column // packing.cols, byte] >> (field * bits).astype(np.uint8) & (1 << bits) - 1
         codes |= (part << low).astype(np.uint8)
         low += bits
@@ -108,6 +108,9 @@ def test_sizes_follow_from_the_fields(fmt: Format) -> None:
     fields = [at for _, _, at in p.heads] + [at for _, _, at in p.planes]
     assert fields == sorted(set(fields))
     assert p.codes_at == p.planes[0][2]
+    assert p.codes_at + p.cols // p.stretch * p.step == p.size
+    ends = [at + p.stretch // p.span(bits) * vectors * 64 for bits, vectors, at in p.planes]
+    assert [p.codes_at, *ends] == [*(at for _, _, at in p.planes), p.codes_at + p.step], "planes of a stretch lie one behind the other"
     if p.table:
         assert len(p.table) == 1 << p.bits
         assert 0 <= min(p.table) + p.bias <= max(p.table) + p.bias < 256

@@ -77,7 +77,8 @@ def _joined(packing: Packing) -> str:
         shared = packing.span(bits) // packing.sub   # sub-blocks that share vectors
         span = "s" if shared == 1 else f"s / {shared}u"
         group = "g" if shared == 1 else f"(s % {shared}u * GROUPS + g)"
-        word = f"w[at + {at // 4}u + 16u * ({span} * {vectors}u + {group} % {vectors}u) + r]"
+        each = packing.stretch // packing.span(bits)   # spans of a stretch
+        word = f"w[at + {at // 4}u + {packing.step // 4}u * ({span} / {each}u) + 16u * ({span} % {each}u * {vectors}u + {group} % {vectors}u) + r]"
         mask = ((1 << bits) - 1) * 0x01010101
         field = word if bits == 8 else f"(({word} >> ({bits}u * ({group} / {vectors}u))) & {mask:#x}u)"
         fields.append(f"({field} << {done}u)" if done else field)

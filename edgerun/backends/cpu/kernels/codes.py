@@ -38,8 +38,10 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     loose = fields.NIBBLES and packing.table and packing.bits == 4
     planes = []
     for bits, vectors, at in packing.planes:
-        shared = packing.span(bits) > packing.sub
-        start = b.add(b.add(p, _I64(at)), b.mul(b.lshr(s, _I64(1)) if shared else s, _I64(64 * vectors)))
+        shared, each = packing.span(bits) > packing.sub, packing.stretch // packing.span(bits)   # spans of a stretch
+        span = b.lshr(s, _I64(1)) if shared else s
+        start = b.add(p, b.add(_I64(at), b.mul(b.udiv(span, _I64(each)), _I64(packing.step))))
+        start = b.add(start, b.mul(b.urem(span, _I64(each)), _I64(64 * vectors)))
         loaded = [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]
         planes.append((bits, [_second_half(b, v, s) for v in loaded] if shared else loaded))
     for group in range(packing.sub // 4):
@@ -117,7 +119,7 @@ def dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
 def asking(b: Any, packing: Packing, p: Any, part: Any, parts: int, turns: int) -> prefetch.Asking:
     """Asks for what is read later than a part (of so many) of the block at p."""
     step = packing.size // parts
-    return prefetch.Asking(b, b.add(p, b.mul(part, _I64(step))), step, turns, prefetch.order(packing.bits, len(packing.planes)))
+    return prefetch.Asking(b, b.add(p, b.mul(part, _I64(step))), step, turns, prefetch.order(packing.bits, packing.sub))
 
 
 def _split_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:

@@ -3,8 +3,8 @@
 A core of Intel alone waits for a dozen cache lines at a time. More are under way only where its own prefetchers follow, and those
 begin anew in each page of 4 kB. So lines are asked for in another order than they are used in: from several pieces in turn, in each of
 which the prefetchers go on. Two lines are asked for at a time, evenly between the products, and without a branch: what is guessed wrong,
-or waits in a crowd, is what the core could have looked ahead (decision 028). A core of AMD reads at the memory's pace by itself what
-lies as it is used, and is only disturbed by requests; of more than one plane it asks line by line (decision 029).
+or waits in a crowd, is what the core could have looked ahead (decision 028). A core of AMD is only disturbed by that where it has little
+else to do for a line (decision 029).
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ _I64 = ir.IntType(64)
 
 class Order(NamedTuple):
     """Lines come from so many pieces (a power of two) of so many bytes, one of each in turn; ahead: bytes from use to request. That much
-    is asked for in vain where a thread's part of a matrix ends, and not at all where it begins. near: to L1, not L2."""
+    is asked for in vain where a thread's part of a matrix ends, and not at all where it begins."""
 
     pieces: int
     size: int
     ahead: int
-    near: bool = False
 
 
-HALVES, PAGES, LINES = Order(2, 2048, 8 << 10), Order(8, 4096, 32 << 10), Order(1, LINE, 8 << 10, near=True)
+HALVES, PAGES = Order(2, 2048, 8 << 10), Order(8, 4096, 32 << 10)
 
 
-def order(bits: int, planes: int = 1, core: str = CORE) -> Order | None:
-    """Which one, as measured, for weights of so many bits in so many planes; None: no requests. Fewer bits are more arithmetic for a
-    line, and lines are needed more slowly."""
+def order(bits: int, sub: int = 32, core: str = CORE) -> Order | None:
+    """Which one, as measured, for weights of so many bits in sub-blocks of so many columns; None: no requests.
+
+    Fewer bits are more arithmetic for a line, and lines are needed more slowly; so are those of codes in two parts, and of short sub-blocks.
+    """
     if core.startswith("znver"):
-        return None if bits >= 4 and planes == 1 else LINES
+        return HALVES if bits in (5, 6) or sub == 16 else None
     return HALVES if bits >= 4 else PAGES
 
 
 def pair(b: Any, at: Any, of: Order) -> None:
     """Emitter: ask for the pair of lines whose turn it is when what lies at `at` is."""
-    window, turn, line = of.pieces * of.size, (of.pieces - 1) * LINE, at
-    if turn:
-        within = b.and_(at, _I64(window - 1))
-        line = b.add(b.sub(at, within), b.udiv(within, _I64(of.pieces)))
+    window, turn = of.pieces * of.size, (of.pieces - 1) * LINE
+    within = b.and_(at, _I64(window - 1))
+    line = b.add(b.sub(at, within), b.udiv(within, _I64(of.pieces)))
     if others := turn & -PAIR:   # the first of the pair is of a piece 0, 2, ..
         line = b.add(line, b.mul(b.and_(at, _I64(others)), _I64(of.size // LINE)))
     S.ordered(b)
-    S.request(b, line, of.near)
-    S.request(b, b.add(line, _I64(of.size)), of.near)
+    S.request(b, line)
+    S.request(b, b.add(line, _I64(of.size)))
     S.ordered(b)
 
 
