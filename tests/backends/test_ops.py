@@ -147,9 +147,9 @@ def test_kinds_of_keys_and_values(kv: str, start: Callable[..., Executor]) -> No
 def rounded_truth_of(name: str, isa: Isa) -> np.ndarray:
     """The products of the weights with the rounded activations: the quantization of the embeddings makes them exact."""
     def steps(kind: int) -> tuple[int, int]:
-        if isa is not AMX:
-            return 16, 127
-        return (256, 1023) if by_id(kind).packing.integral else (32, 511)
+        if isa is AMX:
+            return (256, 1023) if by_id(kind).packing.integral else (32, 511)
+        return (32 if isa.leans and by_id(kind).packing.integral else 16), 127
 
     return rounded_products(next(case for case in PRODUCTS if case.name == name), 101, steps)
 

@@ -48,14 +48,16 @@ class Quantized:
 
 
 def reads(packing: Packing, isa: Isa) -> str:
-    """What activations a matrix is multiplied with: floats, codes (`kernels/activations.py`) or superblocks (`kernels/superblock.py`)."""
+    """What activations a matrix is multiplied with: floats, codes or broad ones (`kernels/activations.py`), superblocks (`kernels/superblock.py`)."""
     if packing.kind != "code":
         return "floats"
-    return "superblocks" if isa.superblocks and packing.integral else "codes"
+    if not packing.integral:
+        return "codes"
+    return "superblocks" if isa.superblocks else "broad" if isa.leans else "codes"
 
 
 def quantized_bytes(kind: str, width: int, max_rows: int, isa: Isa) -> tuple[int, int, int, int, int]:
-    """Bytes of the fields of `Quantized` for a view, of codes or of superblocks."""
+    """Bytes of the fields of `Quantized` for a view, of codes of either kind or of superblocks."""
     n = max_rows * width
     return (n * isa.activation, n // 64, n // 8, n // 16, 0) if kind == "superblocks" else (n * isa.activation, n // 4, n // 4, n // 8, n // 4 * isa.leans)
 

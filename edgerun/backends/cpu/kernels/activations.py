@@ -1,8 +1,9 @@
 """How activations are quantized and where they lie, for the kernels that write and that read them. Knows no format.
 
-Integers q and scales d, so that x is about q * d. Two schemes, by ISA (and a third one in `superblock.py`):
+Integers q and scales d, so that x is about q * d. Three schemes, by ISA (and a fourth one in `superblock.py`):
 
     bytes   |q| <= 127, a scale for 16 columns; a unit is 16 columns: [16] int8
+    broad   the same with a scale for 32 columns, which stands twice: for formats of 256 columns, where dot products lean
     split   |q| <= 511, a scale for 32 columns, q = 4 * high + low; a unit is 32 columns: [32] high, int8, [32] low, 0..3.
             For AMX: a tile multiplies 64 bytes at the price of 16, and what costs is to scale its sums.
 
@@ -12,9 +13,10 @@ Rows come in groups of 16, so that a tile finds its rows next to each other, at 
     scales   [rows/16][cols/16][16 rows]        float32; with `split`, each stands twice
     sums     [rows/16][cols/sub][16 rows]       float32, sums of q * d over 16 and over 32 columns
 
-    starts   [rows/16][cols/16][16 rows]       int32, -128 times the sums of q over 16 columns; on machines whose dot products lean
+    starts   [rows/16][cols/16][16 rows]       int32, -128 times the sums of q over 16 columns; where dot products lean
 
-A dot product leans where codes are bytes whose bias is 128: its sum begins with the start, and the bias is gone without a product of floats.
+A dot product leans, with AVX-512 VNNI, on the start of its activations: codes are then bytes with a bias of 128, and that is gone without a
+product of floats.
 
 The rows beyond the last whole group (one, in decode) lie each by itself, [cols]: a lone row would waste most of each cache line.
 """

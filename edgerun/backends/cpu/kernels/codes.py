@@ -163,6 +163,52 @@ def _byte_dots(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
     return sub_block
 
 
+def broad(packing: Packing) -> bool:
+    """Whether the activations that it meets share a scale by 32 columns (`phase.reads`)."""
+    return A.LEANS and packing.integral
+
+
+def unit(packing: Packing, tile: TileOps, layout: A.Layout) -> Any:
+    """Intrinsic (acc, p, u, x, stride, d, d_stride, start) -> acc plus unit u of 32 columns, whose activations at x share the scale at d.
+
+    What `dots` and `scale` do, with one product of floats less.
+    """
+    bits, leaning, each = largest(packing).bit_length(), lean(packing) is not None, 32 // packing.sub
+
+    @op(tile.floats, tile.floats, i64, i64, i64, i64, i64, i64, i64)
+    def columns(b: Any, acc: Any, p: Any, u: Any, x: Any, stride: Any, d: Any, d_stride: Any, start: Any) -> Any:
+        ahead = None if layout.grouped else asking(b, packing, p, u, packing.cols // 32, 2)
+        totals: list[Any] = [None] * tile.count
+        for k in range(each):
+            s = b.add(b.mul(u, _I64(each)), _I64(k))
+            groups, scaled = list(unsigned(b, packing, p, s)), scale_of(b, packing, p, s)
+            sums: list[Any] = [S.constant(S.I32.ir, 0)] * tile.count
+            for i in range(0, len(groups), 4):
+                if ahead:
+                    ahead.turn()
+                part = packing.sub * k // 16 + i // 4
+                for t in range(tile.count):
+                    first = broadcast(b, address(b, b.add(start, _I64(layout.floats * part)), d_stride, t), INT, S.I32) if leaning else None
+                    if first and not i:
+                        sums[t], first = first, None
+                    sums[t] = dot.dot16(b, groups[i : i + 4], address(b, b.add(x, _I64(layout.units * part)), stride, t), bits, sums[t])
+                    if first:
+                        sums[t] = b.add(sums[t], first)
+            for t in range(tile.count):
+                v = b.sitofp(sums[t], F32.ir)
+                if each > 1:
+                    totals[t] = b.fmul(v, scaled) if totals[t] is None else S.fused(b, v, scaled, totals[t])
+                else:
+                    totals[t] = v
+        for t in range(tile.count):
+            step, before = broadcast(b, address(b, d, d_stride, t), FLOAT, F32), b.extract_value(acc, t)
+            after = S.fused(b, totals[t], step, before) if each > 1 else S.fused(b, b.fmul(totals[t], step), scaled, before)
+            acc = b.insert_value(acc, after, t)
+        return acc
+
+    return columns
+
+
 def _half(b: Any, p: Any, at: int, s: Any, each: bool, brain: bool = False) -> Any:
     """The 16 halves (brain: bfloat16) at p + at (+ 32 s where there is one for each sub-block), as floats."""
     start = b.add(p, _I64(at))
@@ -181,13 +227,18 @@ def scale(packing: Packing) -> Any:
 
     @op(F32, i64, i64)
     def of_sub_block(b: Any, p: Any, s: Any) -> Any:
-        d = _half(b, p, 0, s, packing.tops > 1, packing.scale == "bf16")
-        unit = packing.unit / (1 << (lean(packing) or 0))
-        if unit != 1:
-            d = b.fmul(d, S.constant(F32.ir, unit))
-        return d if not packing.scaled else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
+        return scale_of(b, packing, p, s)
 
     return of_sub_block
+
+
+def scale_of(b: Any, packing: Packing, p: Any, s: Any) -> Any:
+    """Emitter: the same."""
+    d = _half(b, p, 0, s, packing.tops > 1, packing.scale == "bf16")
+    unit = packing.unit / (1 << (lean(packing) or 0))
+    if unit != 1:
+        d = b.fmul(d, S.constant(F32.ir, unit))
+    return d if not packing.scaled else b.fmul(d, _bytes(b, p, packing.scales_at, s, packing.scale == "f16*s8"))
 
 
 def offset(packing: Packing) -> Any:

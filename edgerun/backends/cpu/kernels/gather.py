@@ -16,7 +16,7 @@ from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
 
 
 def build(kind: str) -> Callable[[int, int], None]:
-    """The kernel for `codes`, `superblocks` or `floats`; a chunk does GATHERED slots."""
+    """The kernel for `codes`, `broad` ones, `superblocks` or `floats`; a chunk does GATHERED slots."""
     place, CODES, BYTES = R.quantizer("codes" if kind == "floats" else kind), kind != "floats", A.ROW
     SCALED, SUMMED = (B.SCALED, 32) if kind == "superblocks" else (16, 16)   # columns of a scale, and of a word of the sums of 16
 

@@ -61,6 +61,27 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
     GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
     ROW, UNIT, COLUMNS = A.ROW, A.UNIT, A.COLUMNS
 
+    if codes.broad(packing):
+        unit, EACH, FAR = codes.unit(packing, tile, layout), 32 // SUB, 32 // COLUMNS * UNITS
+
+        @S.inner
+        def broad(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
+            cols = blocks * COLS
+            q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUMMED * 4)
+            acc = zero()
+            for _ in range(blocks):
+                for u in range(COLS // 32):
+                    acc = unit(acc, p, u, S.one_register(xq), q_stride, xd, d_stride, xs)
+                    if HAS_OFFSET:
+                        for k in range(EACH):
+                            s = u * EACH + k
+                            acc = add_product(acc, offset(p, s, scale(p, s)), xs + k * FLOATS, s_stride)
+                    xq, xd, xs = xq + FAR, xd + 2 * FLOATS, xs + 32 // SUMMED * FLOATS
+                p += SIZE
+            return acc
+
+        return broad
+
     @S.inner
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
         cols = blocks * COLS

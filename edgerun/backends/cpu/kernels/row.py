@@ -84,14 +84,14 @@ def norm(kind: str) -> Callable[[int, int], None]:
 
 
 def quantizer(kind: str) -> Any:
-    """Of codes or superblocks, an inner function of (x, width, q, d, sums of 16, sums of 32, starts, row, rows): where a row goes
+    """Of codes, broad ones or superblocks, an inner function of (x, width, q, d, sums of 16, sums of 32, starts, row, rows): where a row goes
     depends on how many there are. Superblocks have no starts.
     """
-    return B.quantizer() if kind == "superblocks" else unit_quantizer()
+    return B.quantizer() if kind == "superblocks" else unit_quantizer(kind == "broad")
 
 
-def unit_quantizer() -> Any:
-    """q = round(x / d), d = max |x| / LARGEST over a unit's columns, and the sums; `activations.py` draws them."""
+def unit_quantizer(broad: bool) -> Any:
+    """q = round(x / d), d = max |x| / LARGEST over a unit's columns (broad: over 32), and the sums; `activations.py` draws them."""
     MOST, LEANS = A.LARGEST, A.LEANS
 
     @S.inner
@@ -99,11 +99,9 @@ def unit_quantizer() -> Any:
         return S.f32(MOST) / top if top > 0.0 else S.f32(0.0)
 
     @S.inner
-    def whole(x: int, q: int, d: int, sums: int, starts: int) -> float:
-        """16 columns as bytes."""
-        v = S.load_f32(x)
-        top = S.max_lanes(S.absolute(v))
-        codes, step = S.to_i32(S.mul(v, S.splat(factor(top)))), top / S.f32(MOST)
+    def whole(x: int, q: int, d: int, sums: int, starts: int, top: float) -> float:
+        """16 columns as bytes; top: the largest of those that share a scale."""
+        codes, step = S.to_i32(S.mul(S.load_f32(x), S.splat(factor(top)))), top / S.f32(MOST)
         S.store_i8(q, codes)
         S.poke_f32(d, step)
         count = S.sum_i32_lanes(codes)
@@ -115,7 +113,11 @@ def unit_quantizer() -> Any:
 
     @S.inner
     def bytes_(x: int, q: int, d: int, units: int, floats: int, sums: int, starts: int) -> float:
-        return whole(x, q, d, sums, starts) + whole(x + 64, q + units, d + floats, sums + floats, starts + floats)
+        one, two = S.absolute(S.load_f32(x)), S.absolute(S.load_f32(x + 64))
+        if broad:
+            one = two = S.maximum(one, two)
+        first = whole(x, q, d, sums, starts, S.max_lanes(one))
+        return first + whole(x + 64, q + units, d + floats, sums + floats, starts + floats, S.max_lanes(two))
 
     @S.inner
     def split(x: int, q: int, d: int, units: int, floats: int, sums: int, starts: int) -> float:
@@ -161,7 +163,7 @@ def unit_quantizer() -> Any:
 
 
 def quantize(kind: str) -> Callable[[int, int], None]:
-    """Quantize a row of the batch, as codes or superblocks."""
+    """Quantize a row of the batch, as codes, broad ones or superblocks."""
     place = quantizer(kind)
 
     def kernel(args: int, row: int) -> None:
