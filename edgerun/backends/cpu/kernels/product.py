@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import amx, codes, panel, superblock, superblock_tiles
+from edgerun.backends.cpu.kernels import amx, codes, panel, scaling, superblock, superblock_tiles
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
@@ -52,41 +52,21 @@ def writer(tile: TileOps) -> Any:
 
 
 def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
-    """Sums of one row block for T tokens whose activations lie as `layout` says."""
+    """Sums of one row block for T tokens whose activations lie as `layout` says: sub-block by sub-block, or by 32 columns where these share a scale."""
+    return (by_units if codes.broad(packing) else by_sub_blocks)(packing, T, layout)
+
+
+def by_sub_blocks(packing: Any, T: int, layout: A.Layout) -> Any:
+    """See `stretch`."""
     tile = TileOps(T)
-    dots, scale, offset = codes.dots(packing, tile, layout), codes.scale(packing), codes.offset(packing)
-    zero, add_scaled, add_product = tile.zero, tile.add_scaled, tile.add_product
+    dots, scale, offset = scaling.of_sub_block(packing, tile, layout), codes.scale(packing), codes.offset(packing)
+    zero, add_scaled, add_product, strides = tile.zero, tile.add_scaled, tile.add_product, strides_of(packing, layout)
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
-    HAS_OFFSET, SUMMED = codes.has_offset(packing), shares(packing)[1]
-    GROUPED, UNITS, FLOATS = layout.grouped, layout.units, layout.floats
-    ROW, UNIT, COLUMNS = A.ROW, A.UNIT, A.COLUMNS
-
-    if codes.broad(packing):
-        unit, EACH, FAR = codes.unit(packing, tile, layout), 32 // SUB, 32 // COLUMNS * UNITS
-
-        @S.inner
-        def broad(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
-            cols = blocks * COLS
-            q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUMMED * 4)
-            acc = zero()
-            for _ in range(blocks):
-                for u in range(COLS // 32):
-                    acc = unit(acc, p, u, S.one_register(xq), q_stride, xd, d_stride, xs)
-                    if HAS_OFFSET:
-                        for k in range(EACH):
-                            s = u * EACH + k
-                            acc = add_product(acc, offset(p, s, scale(p, s)), xs + k * FLOATS, s_stride)
-                    xq, xd, xs = xq + FAR, xd + 2 * FLOATS, xs + 32 // SUMMED * FLOATS
-                p += SIZE
-            return acc
-
-        return broad
+    HAS_OFFSET, SUMMED, UNITS, FLOATS, COLUMNS = codes.has_offset(packing), shares(packing)[1], layout.units, layout.floats, A.COLUMNS
 
     @S.inner
     def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
-        cols = blocks * COLS
-        q_stride, d_stride, s_stride = (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUMMED * 4)
-        acc = zero()
+        (q_stride, d_stride, s_stride), acc = strides(blocks * COLS), zero()
         for _ in range(blocks):
             for s in range(SUBS):
                 scaled = scale(p, s)
@@ -101,6 +81,42 @@ def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
         return acc
 
     return sums
+
+
+def by_units(packing: Any, T: int, layout: A.Layout) -> Any:
+    """See `stretch`."""
+    tile = TileOps(T)
+    unit, scale, offset = scaling.of_unit(packing, tile, layout), codes.scale(packing), codes.offset(packing)
+    zero, add_product, strides = tile.zero, tile.add_product, strides_of(packing, layout)
+    COLS, SIZE, EACH, STEP = packing.cols, packing.size, 32 // packing.sub, 32 // A.COLUMNS * layout.units
+    HAS_OFFSET, SUMMED, FLOATS = codes.has_offset(packing), shares(packing)[1], layout.floats
+
+    @S.inner
+    def sums(p: int, blocks: int, xq: int, xd: int, xs: int) -> Any:
+        (q_stride, d_stride, s_stride), acc = strides(blocks * COLS), zero()
+        for _ in range(blocks):
+            for u in range(COLS // 32):
+                acc = unit(acc, p, u, S.one_register(xq), q_stride, xd, d_stride, xs)
+                if HAS_OFFSET:
+                    for k in range(EACH):
+                        s = u * EACH + k
+                        acc = add_product(acc, offset(p, s, scale(p, s)), xs + k * FLOATS, s_stride)
+                xq, xd, xs = xq + STEP, xd + 2 * FLOATS, xs + 32 // SUMMED * FLOATS
+            p += SIZE
+        return acc
+
+    return sums
+
+
+def strides_of(packing: Any, layout: A.Layout) -> Any:
+    """An inner function of the columns: bytes from one token's activations, scales and sums to those of the next."""
+    GROUPED, SUMMED, ROW, UNIT = layout.grouped, shares(packing)[1], A.ROW, A.UNIT
+
+    @S.inner
+    def strides(cols: int) -> tuple[int, int, int]:
+        return (UNIT, 4, 4) if GROUPED else (cols * ROW, cols // 4, cols // SUMMED * 4)
+
+    return strides
 
 
 def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:

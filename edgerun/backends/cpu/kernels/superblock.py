@@ -22,7 +22,7 @@ from typing import Any
 from llvmlite import ir
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import codes, dot
+from edgerun.backends.cpu.kernels import codes, dot, scaling
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, I32, Tile, i64, op
 from edgerun.backends.cpu.kernels.tile import FLOAT, INT, TileOps, address, broadcast
@@ -98,7 +98,7 @@ def _unit(packing: Packing, tile: TileOps) -> Any:
     @op(wholes, wholes, i64, i64, i64, i64)
     def add(b: Any, acc: Any, p: Any, unit: Any, x: Any, stride: Any) -> Any:
         each = 64 // packing.sub
-        turn = codes.asking(b, packing, p, unit, 4, 8).turn
+        turn = scaling.asking(b, packing, p, unit, 4, 8).turn
         for k in range(each):
             s = b.add(b.mul(unit, _I64(each)), _I64(k))
             groups, scale = list(codes.unsigned(b, packing, p, s)), scales_of(b, packing, p, s)
