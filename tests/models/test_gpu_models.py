@@ -97,7 +97,7 @@ PROMPT = "Write a short story about a lighthouse keeper who finds a strange bott
 
 @pytest.mark.parametrize(("numerics", "count", "limit"), [("fast", 64, 1e-3), ("exact", 16, 1e-5)])
 def test_the_same_text_as_on_the_cpu(numerics: str, count: int, limit: float, smollm2: Path, gpu_device: Any) -> None:
-    """Each best token is the CPU's best one, unless its two best are nearly equal."""
+    """Each best token is the CPU's best one, unless its two best are nearer than what the bound lets a logit be off."""
     from edgerun.api import load_tokenizer
 
     file = open_gguf(smollm2)
@@ -110,4 +110,4 @@ def test_the_same_text_as_on_the_cpu(numerics: str, count: int, limit: float, sm
     with closing(compiled(blueprint.program, file.tensors, gpu_device, pages=2, max_rows=64, numerics=numerics, kv="f16")) as executor:
         got = continued(executor, prompt, ids.tolist(), count)
     assert nmse(got, want) < limit
-    assert np.all((got.argmax(1) == ids) | (best[:, 1] - best[:, 0] < 0.05))
+    assert np.all((got.argmax(1) == ids) | (best[:, 1] - best[:, 0] < np.sqrt(limit * (want**2).mean(1))))
