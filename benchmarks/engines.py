@@ -48,7 +48,7 @@ class Engine(Protocol):
     """What both engines do: evaluate tokens at a position, with logits for the last of them."""
 
     def describe(self) -> dict[str, Any]:
-        """Name, version, settings; bytes of weights that a token reads where that is known."""
+        """Name, version, settings; what a token of a prompt reads and multiplies where that is known."""
         ...
 
     def evaluate(self, tokens: Sequence[int], position: int) -> int:
@@ -70,11 +70,13 @@ class Edgerun:
     def describe(self) -> dict[str, Any]:
         """See `Engine`."""
         import edgerun
+        from edgerun.bench.work import Work
 
         isa = getattr(self._executor, "isa", None)
         return {
             "engine": "edgerun", "version": edgerun.__version__, "isa": getattr(isa, "name", None), "threads": self._llm.threads.count,
             "bytes_per_token": self._llm.plan.weights, "memory": self._llm.plan.total,
+            "macs_per_token": Work.of(self._llm.program, self._llm.plan, self._executor.pages).body,
         }  # fmt: skip
 
     def evaluate(self, tokens: Sequence[int], position: int) -> int:

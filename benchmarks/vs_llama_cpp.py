@@ -4,8 +4,9 @@
                            [--rounds 5] [--json FILE]
 
 Each engine lives in a process of its own (`engines.py`) and measures one case at a time while the others sleep; within a
-case the engines take turns, so that a disturbance of the machine meets them all. The peer is run with and without flash
-attention, and where it crashes with its default weight buffers, with all the others (`engines.py`): its best figure counts.
+case the engines take turns, and the machine's own limit is measured in turn with them, so that a disturbance meets them all. The peer
+is run with and without flash attention, and where it crashes with its default weight buffers, with all the others (`engines.py`):
+its best figure counts.
 Progress goes to stderr. `benchmarks/README.md` says how to read the result.
 """
 
@@ -24,8 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bandwidth import read_bandwidth
 from engines import BUFFERS
+
+from edgerun.backends.cpu.ceilings import ceilings
 
 TESTS = ("tg64", "pp128", "pp512")
 ENGINES = Path(__file__).with_name("engines.py")
@@ -73,13 +75,17 @@ class Child:
 
 @dataclass
 class Case:
-    """One thing measured: tokens per second of each round, by engine; `peer` names its best setting."""
+    """One thing measured: tokens per second of each round, by engine; `peer` names its best setting.
+
+    limits: what the machine did at most in each round: bytes read per second where tokens come one by one, else multiplications.
+    """
 
     kind: str
     tokens: int
     depth: int
     threads: int
     rounds: dict[str, list[float]] = field(default_factory=dict)
+    limits: list[float] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -99,6 +105,10 @@ class Case:
     def ratio(self) -> float:
         """How many times as fast edgerun is."""
         return self.median("edgerun") / self.median(self.peer)
+
+    def share(self, about: dict[str, Any]) -> float:
+        """Of the limit, for an engine that reads and multiplies so much for a token."""
+        return self.median("edgerun") * about["bytes_per_token" if self.kind == "tg" else "macs_per_token"] / statistics.median(self.limits)
 
 
 def peer(model: str, threads: int, kv: str, flash: bool, buffers: str) -> Child:
@@ -135,6 +145,8 @@ def measure(model: str, threads: int, options: argparse.Namespace, buffers: list
             for _ in range(options.rounds):
                 for name, child in children.items():
                     case.rounds[name].append(case.tokens / child.seconds(case.kind, case.tokens, case.depth))
+                limit = ceilings(threads, fresh=True)
+                case.limits.append(limit.read if case.kind == "tg" else limit.macs)
             say(f"{count(threads)}, {case.name}: " + ", ".join(f"{name} {case.median(name):.1f}" for name in children))
         return cases, {name: child.about for name, child in children.items()}
 
@@ -155,16 +167,17 @@ def cpu_name() -> str:
 
 def table(report: dict[str, Any]) -> str:
     """The report for a person."""
-    rows = [("threads", "case", "edgerun", "llama.cpp", "as", "ratio", "of bandwidth")]
+    rows = [("threads", "case", "edgerun", "llama.cpp", "as", "ratio", "of limit")]
     for case in report["cases"]:
-        share = case["bandwidth_share"]
         medians = [f"{case['medians'][name]:.1f}" for name in ("edgerun", case["peer"])]
-        rows.append((str(case["threads"]), case["name"], *medians, case["peer"], f"{case['ratio']:.2f}", f"{share:.0%}" if share else ""))
+        rows.append((str(case["threads"]), case["name"], *medians, case["peer"], f"{case['ratio']:.2f}", f"{case['share']:.0%}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(w) if i in (1, 4) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
-    bandwidth = ", ".join(f"{value / 1e9:.1f} GB/s with {count(threads)}" for threads, value in report["read_bandwidth"].items())
+    units = {"tg": "GB/s read", "pp": "GMAC/s"}
+    limits = {(c["threads"], c["kind"]): f"{statistics.median(c['limits']) / 1e9:.1f} {units[c['kind']]} with {count(c['threads'])}" for c in report["cases"]}
+    about = next(iter(report["engines"].values()))["edgerun"]
     notes = [f"{report['model']} on {report['cpu']} ({report['cores']} cores); {report['kv']} key/value memory; tokens per second, medians of {report['rounds']} rounds in turn",
-             f"reading memory: {bandwidth}; a token reads {report['bytes_per_token'] / 1e6:.1f} MB of weights"]  # fmt: skip
+             f"limits: {', '.join(limits.values())}; a token reads {about['bytes_per_token'] / 1e6:.1f} MB of weights and takes {about['macs_per_token'] / 1e6:.1f} MMAC"]  # fmt: skip
     if BUFFERS[0] not in report["buffers"]:
         notes.append("llama.cpp crashes here with its default weight buffers; without AMX it does not (repacked), nor with use_extra_bufts = False (plain)")
     return "\n".join([*notes, "", *lines])
@@ -187,21 +200,17 @@ def main() -> None:
     parser.add_argument("--buffers", nargs="+", choices=BUFFERS, help="those of llama.cpp's weights; else its default, or all others where it crashes")
     parser.add_argument("--json", type=Path, help="write the whole report there")
     options = parser.parse_args()
-    bandwidth = {threads: read_bandwidth(threads) for threads in options.threads}
-    say("reading memory: " + ", ".join(f"{count(threads)} {value / 1e9:.1f} GB/s" for threads, value in bandwidth.items()))
     buffers = options.buffers or working_buffers(options.model)
     report: dict[str, Any] = {
         "model": os.path.basename(options.model), "file_bytes": os.path.getsize(options.model), "cpu": cpu_name(), "cores": os.cpu_count(),
-        "python": platform.python_version(), "rounds": options.rounds, "kv": options.kv, "read_bandwidth": bandwidth, "buffers": buffers, "engines": {}, "cases": [],
+        "python": platform.python_version(), "rounds": options.rounds, "kv": options.kv, "buffers": buffers, "engines": {}, "cases": [],
     }  # fmt: skip
     for threads in options.threads:
         cases, engines = measure(options.model, threads, options, buffers)
         report["engines"][threads] = engines
-        report["bytes_per_token"] = nbytes = engines["edgerun"]["bytes_per_token"]
         for case in cases:
-            share = case.median("edgerun") * nbytes / bandwidth[threads] if case.kind == "tg" else None
             medians = {name: case.median(name) for name in case.rounds}
-            report["cases"].append(asdict(case) | {"name": case.name, "medians": medians, "peer": case.peer, "ratio": case.ratio, "bandwidth_share": share})
+            report["cases"].append(asdict(case) | {"name": case.name, "medians": medians, "peer": case.peer, "ratio": case.ratio, "share": case.share(engines["edgerun"])})
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(table(report))

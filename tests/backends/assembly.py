@@ -1,11 +1,12 @@
-"""Child process of `test_kernels_isa.py`: prints the assembly of products, for one token where that shows them, as compiled for a triple and for the
-target in the environment.
+"""Child process of `test_kernels_isa.py`: prints the assembly of products, for one token where that shows them, or of whole kernels, as compiled for a
+triple and for the target in the environment.
 
-    python assembly.py TRIPLE FORMAT...
+    python assembly.py TRIPLE (FORMAT | KERNEL-PARAMETER...)...
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 
@@ -31,11 +32,13 @@ def sums_of(fmt: str) -> Callable[[int, int], None]:
 
 def main() -> None:
     """Compile and print."""
-    triple, *formats = sys.argv[1:]
+    triple, *names = sys.argv[1:]
     compile_for = pretend(triple)
-    for fmt in formats:
-        print("#", fmt)
-        print(compile_for(sums_of(fmt), fmt, 2, False)[2])
+    for name in names:
+        module, *parameters = name.split("-")
+        function = importlib.import_module(f"edgerun.backends.cpu.kernels.{module}").build(*parameters) if parameters else sums_of(name)
+        print("#", name)
+        print(compile_for(function, name, 2, False)[2])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_avx512vnni_multiplies_64_bytes_at_once(assembly: dict[Isa, dict[str, st
     assert count("vpmaddubsw", code) == 0
     assert count(r"vcvtph2ps.*%zmm", code) >= 1
     assert count(r"vfmadd.*%zmm", code) >= 1
+
+
+def test_attention_multiplies_pairs_of_bfloat16() -> None:
+    """24 queries with the vectors of both keys and values, without moving one to memory and back, and a few for a row alone."""
+    command = [sys.executable, str(Path(__file__).with_name("assembly.py")), X86, "attention-f16-f16-3-pairs"]
+    child = subprocess.run(command, env=environment(replace(AVX512VNNI, cpu="znver4"), core="znver4"), capture_output=True, text=True, timeout=100, check=True)
+    loops = [loop for loop in re.split(r"^\.LBB\w+:", child.stdout, flags=re.MULTILINE) if count(r"vdpbf16ps\s.*%zmm", loop) >= 24]
+    assert len(loops) >= 2
+    for loop in loops:
+        assert count(r"vcvtne2ps2bf16\s.*%zmm", loop) >= 1
+        assert count(r"vfmadd", loop) == 0
 
 
 @pytest.mark.parametrize("fmt", FORMATS)

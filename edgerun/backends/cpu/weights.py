@@ -130,7 +130,7 @@ class Weights:
         self._arena = Arena(sum(matrix_bytes(t, exact) for t in tensors if not mapped or t.name not in names), "the weights", huge=True)
         self.matrices: dict[str, Matrix] = {}
         self._vectors: dict[str, np.ndarray] = {}
-        self._exact = exact
+        self.exact = exact
         self._jobs: list[Job] = []
         self._rooms: dict[str, np.ndarray] = {}
         for tensor in tensors:
@@ -161,9 +161,9 @@ class Weights:
         if self._raw and linked:
             self._raw.link(linked.addresses["repack"])
         jobs, self._jobs = self._jobs, []
-        for type_id in {job.tensor.type for job in jobs} if native and not self._exact else ():
+        for type_id in {job.tensor.type for job in jobs} if native and not self.exact else ():
             moves_of(type_id)   # once, before several threads want it
-        _work_through(jobs, lambda job: _repack(job, self._exact, native), threads, progress)
+        _work_through(jobs, lambda job: _repack(job, self.exact, native), threads, progress)
 
     def vector(self, tensor: Tensor) -> int:
         """Address of a tensor's values as float32, followed by 15 zeros or more."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edgerun.backends.cpu.kernels import bfloat
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
@@ -29,12 +30,12 @@ STEP = 4 * (F.MAX_HEAD + 48)   # bytes from query to query in scratch: a constan
 LINE = 4 * (F.SPAN + 16)       # bytes from the scores of a query to those of the next
 
 
-def scorer(keys: str, values: str, T: int, fetch: bool) -> Any:
+def scorer(keys: str, values: str, T: int, fetch: bool, pairs: bool) -> Any:
     """Scores of T queries for the keys of a page; `fetch`: while what comes `next` is asked for."""
     width = side_by_side(T)
-    ops, kind = QueryOps(T, keys, values, width), KINDS[keys]
+    ops, kind = QueryOps(T, keys, values, width, pairs), KINDS[keys]
     zero, store, scales, score, ahead = ops.zero, ops.store, ops.key_scales, ops.score, ops.ahead
-    STRIP_BYTES, HEADER, PAIR = kind.key_strip, 32 * kind.scaled, 4 * kind.bits
+    STRIP_BYTES, HEADER, PAIR, TWO = kind.key_strip, 32 * kind.scaled, 4 * kind.bits, 4 if pairs else 8
 
     @S.inner
     def page(k: int, next: int, q: int, s: int, strips: int, positions: int) -> None:
@@ -48,7 +49,7 @@ def scorer(keys: str, values: str, T: int, fetch: bool) -> Any:
                         ahead(next)
                         next += PAIR * width
                     acc = score(acc, at + d, block, x, STEP, scale)
-                    x += 8
+                    x += TWO
                 at += STRIP_BYTES
             store(s, 64, LINE, acc)
             s += 64 * width
@@ -57,10 +58,10 @@ def scorer(keys: str, values: str, T: int, fetch: bool) -> Any:
     return page
 
 
-def weigher(keys: str, values: str, T: int, width: int, fetch: bool) -> Any:
+def weigher(keys: str, values: str, T: int, width: int, fetch: bool, pairs: bool) -> Any:
     """Sums of T queries over the values of a span, `width` vectors of them; `fetch`: while the next page's are asked for."""
-    ops, kind = QueryOps(T, keys, values, width), KINDS[values]
-    zero, store, weigh = ops.zero, ops.store, ops.weigh
+    ops, kind = QueryOps(T, keys, values, width, pairs), KINDS[values]
+    zero, store, weigh_two, weigh_last, EACH = ops.zero, ops.store, ops.weigh_two, ops.weigh_last, 2 if pairs else 4
     SCALED, STRIP_BYTES, HALVES = kind.scaled, kind.value_strip, kind.strip // 16
     STRIPS, HEADER, POSITION = max(1, width // HALVES), 2 * PAGE * SCALED, kind.strip * kind.bits // 8
     unpacked = S.scratch(4 * PAGE * STRIPS)
@@ -78,12 +79,16 @@ def weigher(keys: str, values: str, T: int, width: int, fetch: bool) -> Any:
                 for strip in range(STRIPS):
                     for i in range(0, PAGE, 16):
                         S.store_f32(floats + 4 * (PAGE * strip + i), S.load_half(v + STRIP_BYTES * strip + 2 * i))
-            x = s + 4 * (number * PAGE - begin)
-            for i in range(min(PAGE, end - number * PAGE)):
+            x, count = s + EACH * (number * PAGE - begin), min(PAGE, end - number * PAGE)
+            for i in range(0, count - count % 2, 2):
                 if fetch:
                     for strip in range(STRIPS):
                         S.prefetch(next + STRIP_BYTES * strip + HEADER + POSITION * i)
-                acc = weigh(acc, v + HEADER + POSITION * i, x + 4 * i, LINE, floats + 4 * i, vector % HALVES)
+                        S.prefetch(next + STRIP_BYTES * strip + HEADER + POSITION * (i + 1))
+                acc = weigh_two(acc, v + HEADER + POSITION * i, x + EACH * i, LINE, floats + 4 * i, vector % HALVES)
+            if count % 2:
+                i = count - 1
+                acc = weigh_last(acc, v + HEADER + POSITION * i, x + EACH * i, LINE, floats + 4 * i, vector % HALVES)
         store(o + 64 * vector, 64, STEP, acc)
 
     return span
@@ -106,8 +111,8 @@ def bend(s: int, begin: int, end: int, softcap: float) -> None:
 
 
 @S.inner
-def soften(s: int, result: int, begin: int, end: int, low: int, high: int) -> None:
-    """Scores of one query for positions begin:end become weights; where the result keeps them, the highest and the sum."""
+def soften(s: int, result: int, begin: int, end: int, low: int, high: int, pairs: bool) -> None:
+    """Scores of one query for positions begin:end become weights, in half the room as pairs; where the result keeps them, the highest and the sum."""
     blocks = (end - begin + 15) // 16
     if low > begin or high < begin + 16 * blocks - 1:
         for i in range(blocks):
@@ -119,17 +124,20 @@ def soften(s: int, result: int, begin: int, end: int, low: int, high: int) -> No
     shift, total = S.splat(highest), S.zero()
     for i in range(blocks):
         p = M.exp2(S.sub(S.load_f32(s + 64 * i), shift))
-        S.store_f32(s + 64 * i, p)
+        if pairs:
+            S.store_f16(s + 32 * i, bfloat.rounded(p))
+        else:
+            S.store_f32(s + 64 * i, p)
         total = S.add(total, p)
     S.poke_f32(result, highest)
     S.poke_f32(result + 4, S.sum_lanes(total))
 
 
-def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
+def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool, pairs: bool) -> Any:
     """Up to T queries of one key/value head over a span, from `first` of the (row, head) pairs of a tile of rows."""
-    width, key = side_by_side(T), KINDS[keys]
-    score, weigh = scorer(keys, values, T, fetch), weigher(keys, values, T, width, fetch)
-    weigh_one = weigh if width == 1 else weigher(keys, values, T, 1, fetch)   # what is left of a head whose width is odd
+    width, key, KEYS_PAIRED, VALUES_PAIRED = side_by_side(T), KINDS[keys], pairs and keys != "f32", pairs and values != "f32"
+    score, weigh = scorer(keys, values, T, fetch, KEYS_PAIRED), weigher(keys, values, T, width, fetch, VALUES_PAIRED)
+    weigh_one = weigh if width == 1 else weigher(keys, values, T, 1, fetch, VALUES_PAIRED)   # what is left of a head whose width is odd
     STRIP, ROTATED = key.strip, key.rotated
 
     @S.inner
@@ -143,6 +151,9 @@ def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
             S.poke_f32(target + 4 * i, 0.0)
         if ROTATED:
             rotate(target, width)
+        if KEYS_PAIRED:
+            for i in range(0, room, 16):
+                S.store_f16(target + 2 * i, bfloat.rounded(S.load_f32(target + 4 * i)))
 
     @S.inner
     def run(args: int, head: int, rows: int, pairs: int, first: int, table: int, span: int, alone: int, q: int, s: int, o: int) -> None:
@@ -172,7 +183,7 @@ def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
             if alibi:
                 own = head * group + min(first + t, pairs - 1) - row * group
                 lean(s + LINE * t, begin, end, position, S.number(S.word(args, SLOPES), own))
-            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, earliest(position, window), position)
+            soften(s + LINE * t, o + STEP * t + 4 * room, begin, end, earliest(position, window), position, VALUES_PAIRED)
         vectors = room // 16
         for vector in range(0, vectors - vectors % width, width):
             weigh(v, pages, table, begin, end, vector, s, o)
@@ -194,17 +205,18 @@ def attend(keys: str, values: str, T: int, fetch: bool, alibi: bool) -> Any:
     return run
 
 
-def build(keys: str, values: str, group: str, bias: str = "") -> Callable[[int, int], None]:
+def build(keys: str, values: str, group: str, *how: str) -> Callable[[int, int], None]:
     """The kernel for two kinds and `group` queries that share a head: chunk c is a tile of rows, or a span of one, and a part of
     the queries of a head.
 
-    bias: "alibi" where scores depend on the distance; a kernel of its own, so that the others do not pay for it.
+    how: "alibi" where scores depend on the distance, a kernel of its own, so that the others do not pay for it; "pairs" where
+    what is not kept as f32 is multiplied as pairs of bfloat16 (`bfloat.py`).
 
     A row alone goes by its group, in equal parts if that is too many for the registers; several rows as many as these take.
     """
     MANY = MOST
     FEW = -(-int(group) // -(-int(group) // MANY))
-    few, many = (attend(keys, values, T, fetch, bias == "alibi") for T, fetch in ((FEW, True), (MANY, False)))
+    few, many = (attend(keys, values, T, fetch, "alibi" in how, "pairs" in how) for T, fetch in ((FEW, True), (MANY, False)))
     queries, scores, results = S.scratch(MANY * STEP), S.scratch(MANY * LINE), S.scratch(MANY * STEP)
 
     @S.inner

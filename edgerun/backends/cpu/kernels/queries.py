@@ -1,7 +1,8 @@
 """The inner loops of attention for a tile of T queries, unrolled while the IR is built: what a kind of keys and values costs is here.
 
 Every number of keys and values is made a float first, exactly, so a kind changes what is read and not what is computed; and a
-query's sums run over dimensions and positions in their order, whatever else is in the tile.
+query's sums run over dimensions and positions in their order, whatever else is in the tile. In pairs (`bfloat.py`) they are rounded
+then, and two dimensions or positions are multiplied at once.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from typing import Any
 
 from llvmlite import ir
 
+from edgerun.backends.cpu.kernels import bfloat
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.kinds import KINDS
 from edgerun.backends.cpu.kernels.simd import F16, F32, I32, Tile, i64, op
-from edgerun.backends.cpu.kernels.tile import FLOAT, address, broadcast
+from edgerun.backends.cpu.kernels.tile import FLOAT, INT, address, broadcast
 
 _I64, _BYTES16 = ir.IntType(64), ir.VectorType(ir.IntType(8), 16)
 # Vectors of 16 floats that stay in registers beside the operands, and so queries in a tile of many.
@@ -45,18 +47,23 @@ def numbers(b: Any, name: str, at: Any, half: int) -> Any:
 
 
 class QueryOps:
-    """The operations of a tile of `queries` with `width` vectors of keys or values side by side; strides are bytes between queries."""
+    """The operations of a tile of `queries` with `width` vectors of keys or values side by side; strides are bytes between queries.
 
-    def __init__(self, queries: int, keys: str, values: str, width: int) -> None:
+    pairs: whether queries, or what they weigh positions with, come as pairs of bfloat16.
+    """
+
+    def __init__(self, queries: int, keys: str, values: str, width: int, pairs: bool) -> None:
         sums, scales, key, value = Tile(F32, queries * width), Tile(F32, width), KINDS[keys], KINDS[values]
+        position = value.strip * value.bits // 8
 
         def add_products(b: Any, acc: Any, vectors: list[Any], x: Any, stride: Any) -> Any:
-            """acc[j][t] + vectors[j] * (the float of query t at x)."""
+            """acc[j][t] + vectors[j] * (the float, or the pair, of query t at x)."""
+            add = bfloat.add_products if pairs else lambda b, acc, v, y: S.fused(b, v, y, acc)
             for t in range(queries):
-                y = broadcast(b, address(b, x, stride, t), FLOAT, F32)
+                y = broadcast(b, address(b, x, stride, t), *(INT, I32) if pairs else (FLOAT, F32))
                 for j, v in enumerate(vectors):
                     at = j * queries + t
-                    acc = b.insert_value(acc, S.fused(b, v, y, b.extract_value(acc, at)), at)
+                    acc = b.insert_value(acc, add(b, b.extract_value(acc, at), v, y), at)
             return acc
 
         @op(sums)
@@ -78,19 +85,23 @@ class QueryOps:
                 tile = b.insert_value(tile, S.widen_emit(b, S.load_at(b, address(b, k, block, j), F16.ir)), j)
             return tile
 
+        def dimension(b: Any, k: Any, block: Any, scale: Any, half: int) -> list[Any]:
+            """One of two dimensions of `width` blocks of keys."""
+            at = k if key.bits == 4 else offset(b, k, half * 2 * key.bits)
+            vectors = [numbers(b, keys, address(b, at, block, j), half) for j in range(width)]
+            return [b.fmul(v, b.extract_value(scale, j)) for j, v in enumerate(vectors)] if key.scaled else vectors
+
         @op(sums, sums, i64, i64, i64, i64, scales)
         def score(b: Any, acc: Any, k: Any, block: Any, x: Any, stride: Any, scale: Any) -> Any:
             """Two dimensions of `width` blocks of keys, `block` bytes apart."""
+            if pairs:
+                both = [bfloat.pair(b, *ends) for ends in zip(*(dimension(b, k, block, scale, half) for half in range(2)), strict=True)]
+                return add_products(b, acc, both, x, stride)
             for half in range(2):
-                at = k if key.bits == 4 else offset(b, k, half * 2 * key.bits)
-                vectors = [numbers(b, keys, address(b, at, block, j), half) for j in range(width)]
-                if key.scaled:
-                    vectors = [b.fmul(v, b.extract_value(scale, j)) for j, v in enumerate(vectors)]
-                acc = add_products(b, acc, vectors, offset(b, x, 4 * half), stride)
+                acc = add_products(b, acc, dimension(b, k, block, scale, half), offset(b, x, 4 * half), stride)
             return acc
 
-        @op(sums, sums, i64, i64, i64, i64, i64)
-        def weigh(b: Any, acc: Any, v: Any, x: Any, stride: Any, scale: Any, odd: Any) -> Any:
+        def valued(b: Any, v: Any, scale: Any, odd: Any) -> list[Any]:
             """`width` vectors of one position's values; odd: which half of the strip, where width is 1."""
             halves = value.strip // 16
             vectors = []
@@ -106,7 +117,21 @@ class QueryOps:
                 if value.scaled:
                     vector = b.fmul(vector, broadcast(b, offset(b, scale, j // halves * 256), FLOAT, F32))
                 vectors.append(vector)
-            return add_products(b, acc, vectors, x, stride)
+            return vectors
+
+        def weighed(count: int) -> Any:
+            @op(sums, sums, i64, i64, i64, i64, i64)
+            def weigh(b: Any, acc: Any, v: Any, x: Any, stride: Any, scale: Any, odd: Any) -> Any:
+                """`width` vectors of the values of `count` positions, one after the other: two, or the last one."""
+                ends = [valued(b, offset(b, v, position * i), offset(b, scale, 4 * i), odd) for i in range(count)]
+                if pairs:
+                    second = ends[1] if count == 2 else [S.constant(F32.ir, 0.0)] * width
+                    return add_products(b, acc, [bfloat.pair(b, *pair) for pair in zip(ends[0], second, strict=True)], x, stride)
+                for i, vectors in enumerate(ends):
+                    acc = add_products(b, acc, vectors, offset(b, x, 4 * i), stride)
+                return acc
+
+            return weigh
 
         @op(S.types.void, i64)
         def ahead(b: Any, p: Any) -> None:
@@ -114,4 +139,4 @@ class QueryOps:
             for at in range(0, 4 * key.bits * width, 64):
                 S.request(b, offset(b, p, at), near=True)
 
-        self.zero, self.store, self.key_scales, self.score, self.weigh, self.ahead = zero, store, key_scales, score, weigh, ahead
+        self.zero, self.store, self.key_scales, self.score, self.weigh_two, self.weigh_last, self.ahead = zero, store, key_scales, score, weighed(2), weighed(1), ahead

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgerun.backends.cpu.isa import multiplies_pairs
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels.kinds import KINDS
 from edgerun.backends.cpu.phase import Phase, bits
@@ -39,7 +40,8 @@ def attention(p: Phases, op: ops.Attention) -> None:
     slopes = p.block(*(bits(slope * LOG2E) for slope in op.slopes)) if op.slopes else 0
     args = p.block(*_pages(p, op.cache), *p.at(op.q), p.slots, p.slot, group, cache.kv_heads, cache.key_width, room,
                    bits(scale), window, bits(softcap), p.frame, parts, slopes, F.RING_TABLES if p.in_ring(op.cache) else F.TABLES)   # fmt: skip
-    kernel = f"attention-{keys}-{values}-{per}{'-alibi' if op.slopes else ''}"
+    pairs = not p.weights.exact and multiplies_pairs(p.isa)
+    kernel = f"attention-{keys}-{values}-{per}{'-alibi' * bool(op.slopes)}{'-pairs' * pairs}"
     p.phase(Phase(kernel, args, per_tile=cache.kv_heads * parts))
     p.row(f"merge-{values}", op.out, p.slots, p.slot, *p.at(op.out), op.heads, cache.value_width, room, window,
           p.vector(op.sinks), p.frame)   # fmt: skip
