@@ -27,7 +27,7 @@ from typing import Any
 
 from engines import BUFFERS
 
-from edgerun.backends.cpu.ceilings import ceilings
+from edgerun.backends.cpu import ceilings
 
 TESTS = ("tg64", "pp128", "pp512")
 ENGINES = Path(__file__).with_name("engines.py")
@@ -77,7 +77,7 @@ class Child:
 class Case:
     """One thing measured: tokens per second of each round, by engine; `peer` names its best setting.
 
-    limits: what the machine did at most in each round: bytes read per second where tokens come one by one, else multiplications.
+    limits: what the machine could do in each round: bytes read per second where tokens come one by one, else multiplications.
     """
 
     kind: str
@@ -145,7 +145,7 @@ def measure(model: str, threads: int, options: argparse.Namespace, buffers: list
             for _ in range(options.rounds):
                 for name, child in children.items():
                     case.rounds[name].append(case.tokens / child.seconds(case.kind, case.tokens, case.depth))
-                limit = ceilings(threads, fresh=True)
+                limit = ceilings.measure(threads, of=statistics.median)
                 case.limits.append(limit.read if case.kind == "tg" else limit.macs)
             say(f"{count(threads)}, {case.name}: " + ", ".join(f"{name} {case.median(name):.1f}" for name in children))
         return cases, {name: child.about for name, child in children.items()}

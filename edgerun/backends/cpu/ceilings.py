@@ -1,7 +1,7 @@
 """What this machine can do at most: bytes read from memory and integer multiplications, per second. Knows no model.
 
-Both are measured by kernels of their own (`kernels/probe.py`), the best pass counting: the others show only what else the
-machine was doing. What was measured is kept for a day, so that asking costs nothing the next time.
+Both are measured by kernels of their own (`kernels/probe.py`) in short passes. The best one counts: the others show only what else the
+machine was doing. Who compares with rates that were disturbed as well takes their median. What was measured is kept for a day, so that asking costs nothing the next time.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def ceilings(threads: int, fresh: bool = False) -> Ceilings:
     return found
 
 
-def measure(threads: int, nbytes: int | None = None) -> Ceilings:
-    """Measure now; nbytes: how much to read, default so much that no cache holds it."""
+def measure(threads: int, nbytes: int | None = None, of: Callable[[list[float]], float] = max) -> Ceilings:
+    """Measure now; nbytes: how much to read, default so much that no cache holds it; of: what counts, of the rates of all passes."""
     isa = isas.choose()
     linked = Linked(KernelStore(isa).load(KERNELS), isa)
     size = reading_size() if nbytes is None else nbytes
     with ThreadPoolExecutor(threads) as pool:
-        read = _best(linked, pool, "probe-read", threads, size // threads, READ_SECONDS, lambda results, per: per * threads)
-        macs = _best(linked, pool, "probe-peak", threads, PIECE, PEAK_SECONDS, lambda results, per: int(results.sum()))
-    return Ceilings(threads, isa.name, read, macs)
+        read = _rates(linked, pool, "probe-read", threads, size // threads, READ_SECONDS, lambda results, per: per * threads)
+        macs = _rates(linked, pool, "probe-peak", threads, PIECE, PEAK_SECONDS, lambda results, per: int(results.sum()))
+    return Ceilings(threads, isa.name, of(read), of(macs))
 
 
 def reading_size() -> int:
@@ -75,26 +75,26 @@ def reading_size() -> int:
     return min(max(SMALLEST, 2 * machine.last_level_cache()), machine.memory().available // 4)
 
 
-def _best(
+def _rates(
     linked: Linked, pool: ThreadPoolExecutor, kernel: str, threads: int, per: int, seconds: float, amount: Callable[[np.ndarray, int], int]
-) -> float:
-    """The most that a pass got done per second, trying for so many seconds, at least three times."""
+) -> list[float]:
+    """What each pass got done per second, for so many seconds, at least three of them that are long enough."""
     per = max(4096, per // 4096 * 4096)
     memory = Arena(per * threads + 4096, "measuring this machine", huge=True).take(per * threads + 4096)
     list(pool.map(_touch, np.array_split(memory, threads)))   # else the kernel would give one page of zeros for all of it
     results = np.zeros((threads, 8), np.int64)
     args = np.array([memory.ctypes.data, per, 100, results.ctypes.data], np.int64)
     run = linked.function(kernel, 2)
-    best, passes, end = 0.0, 0, perf_counter() + seconds
-    while passes < 3 or perf_counter() < end:
+    rates: list[float] = []
+    end = perf_counter() + seconds
+    while len(rates) < 3 or perf_counter() < end:
         begun = perf_counter()
         list(pool.map(lambda chunk: run(args.ctypes.data, chunk), range(threads)))
         took = perf_counter() - begun
-        best = max(best, amount(results[:, 0], per) / took)
-        passes += 1
-        if took < SHORTEST:
-            args[2] = min(4 * int(args[2]), 1 << 30)   # rounds, of a kernel that counts them
-    return best
+        rates.append(amount(results[:, 0], per) / took)
+        if took < SHORTEST and args[2] < 1 << 30:
+            args[2], rates = 4 * int(args[2]), []   # rounds, of a kernel that counts them
+    return rates
 
 
 def _touch(part: np.ndarray) -> None:
