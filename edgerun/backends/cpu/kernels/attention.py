@@ -61,7 +61,7 @@ def scorer(keys: str, values: str, T: int, fetch: bool, pairs: bool) -> Any:
 def weigher(keys: str, values: str, T: int, width: int, fetch: bool, pairs: bool) -> Any:
     """Sums of T queries over the values of a span, `width` vectors of them; `fetch`: while the next page's are asked for."""
     ops, kind = QueryOps(T, keys, values, width, pairs), KINDS[values]
-    zero, store, weigh_two, weigh_last, EACH = ops.zero, ops.store, ops.weigh_two, ops.weigh_last, 2 if pairs else 4
+    zero, store, weigh, weigh_last, EACH, TOGETHER = ops.zero, ops.store, ops.weigh, ops.weigh_last, 2 if pairs else 4, 2 if pairs else 1
     SCALED, STRIP_BYTES, HALVES = kind.scaled, kind.value_strip, kind.strip // 16
     STRIPS, HEADER, POSITION = max(1, width // HALVES), 2 * PAGE * SCALED, kind.strip * kind.bits // 8
     unpacked = S.scratch(4 * PAGE * STRIPS)
@@ -80,13 +80,13 @@ def weigher(keys: str, values: str, T: int, width: int, fetch: bool, pairs: bool
                     for i in range(0, PAGE, 16):
                         S.store_f32(floats + 4 * (PAGE * strip + i), S.load_half(v + STRIP_BYTES * strip + 2 * i))
             x, count = s + EACH * (number * PAGE - begin), min(PAGE, end - number * PAGE)
-            for i in range(0, count - count % 2, 2):
+            for i in range(0, count - count % TOGETHER, TOGETHER):
                 if fetch:
                     for strip in range(STRIPS):
-                        S.prefetch(next + STRIP_BYTES * strip + HEADER + POSITION * i)
-                        S.prefetch(next + STRIP_BYTES * strip + HEADER + POSITION * (i + 1))
-                acc = weigh_two(acc, v + HEADER + POSITION * i, x + EACH * i, LINE, floats + 4 * i, vector % HALVES)
-            if count % 2:
+                        for j in range(TOGETHER):
+                            S.prefetch(next + STRIP_BYTES * strip + HEADER + POSITION * (i + j))
+                acc = weigh(acc, v + HEADER + POSITION * i, x + EACH * i, LINE, floats + 4 * i, vector % HALVES)
+            if count % TOGETHER:
                 i = count - 1
                 acc = weigh_last(acc, v + HEADER + POSITION * i, x + EACH * i, LINE, floats + 4 * i, vector % HALVES)
         store(o + 64 * vector, 64, STEP, acc)

@@ -119,17 +119,15 @@ class QueryOps:
                 vectors.append(vector)
             return vectors
 
-        def weighed(count: int) -> Any:
+        def weighed(last: bool) -> Any:
             @op(sums, sums, i64, i64, i64, i64, i64)
             def weigh(b: Any, acc: Any, v: Any, x: Any, stride: Any, scale: Any, odd: Any) -> Any:
-                """`width` vectors of the values of `count` positions, one after the other: two, or the last one."""
-                ends = [valued(b, offset(b, v, position * i), offset(b, scale, 4 * i), odd) for i in range(count)]
+                """`width` vectors of one position's values; in pairs of two, but of the last one if their number is odd."""
+                vectors = valued(b, v, scale, odd)
                 if pairs:
-                    second = ends[1] if count == 2 else [S.constant(F32.ir, 0.0)] * width
-                    return add_products(b, acc, [bfloat.pair(b, *pair) for pair in zip(ends[0], second, strict=True)], x, stride)
-                for i, vectors in enumerate(ends):
-                    acc = add_products(b, acc, vectors, offset(b, x, 4 * i), stride)
-                return acc
+                    others = [S.constant(F32.ir, 0.0)] * width if last else valued(b, offset(b, v, position), offset(b, scale, 4), odd)
+                    vectors = [bfloat.pair(b, *both) for both in zip(vectors, others, strict=True)]
+                return add_products(b, acc, vectors, x, stride)
 
             return weigh
 
@@ -139,4 +137,4 @@ class QueryOps:
             for at in range(0, 4 * key.bits * width, 64):
                 S.request(b, offset(b, p, at), near=True)
 
-        self.zero, self.store, self.key_scales, self.score, self.weigh_two, self.weigh_last, self.ahead = zero, store, key_scales, score, weighed(2), weighed(1), ahead
+        self.zero, self.store, self.key_scales, self.score, self.weigh, self.weigh_last, self.ahead = zero, store, key_scales, score, weighed(last=False), weighed(last=True), ahead
