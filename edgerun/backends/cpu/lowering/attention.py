@@ -40,7 +40,7 @@ def attention(p: Phases, op: ops.Attention) -> None:
     slopes = p.block(*(bits(slope * LOG2E) for slope in op.slopes)) if op.slopes else 0
     args = p.block(*_pages(p, op.cache), *p.at(op.q), p.slots, p.slot, group, cache.kv_heads, cache.key_width, room,
                    bits(scale), window, bits(softcap), p.frame, parts, slopes, F.RING_TABLES if p.in_ring(op.cache) else F.TABLES)   # fmt: skip
-    pairs = not p.weights.exact and multiplies_pairs(p.isa)
+    pairs = not p.weights.exact and p.kinds != ("f32", "f32") and multiplies_pairs(p.isa)
     kernel = f"attention-{keys}-{values}-{per}{'-alibi' * bool(op.slopes)}{'-pairs' * pairs}"
     p.phase(Phase(kernel, args, per_tile=cache.kv_heads * parts))
     p.row(f"merge-{values}", op.out, p.slots, p.slot, *p.at(op.out), op.heads, cache.value_width, room, window,
