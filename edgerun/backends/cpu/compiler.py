@@ -20,7 +20,7 @@ from edgerun.backends.cpu.isa import Isa, host, target
 from edgerun.backends.cpu.kernels import REFUSED
 from edgerun.errors import EdgerunError, ResourceError
 
-_SECONDS = {"attention": 4.0, "product": 2.0, "product_float": 1.5, "experts": 2.0}   # the rest takes about 0.3
+_SECONDS = {"attention": 10.0, "product": 6.0, "product_float": 3.0, "experts": 6.0}   # the rest takes about 0.4
 _MOST = 4   # children at a time: each takes 200 MB
 
 
@@ -106,7 +106,7 @@ def _shares(names: list[str], processes: int) -> list[list[str]]:
     """Longest first, each to the process with the least to do."""
     shares: list[list[str]] = [[] for _ in range(processes)]
     loads = [0.0] * processes
-    costs = {name: _SECONDS.get(name.split("-")[0], 0.3) for name in names}
+    costs = {name: _SECONDS.get(name.split("-")[0], 0.4) for name in names}
     for name in sorted(names, key=lambda n: -costs[n]):
         i = loads.index(min(loads))
         shares[i].append(name)
