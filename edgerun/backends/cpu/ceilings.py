@@ -1,7 +1,8 @@
 """What this machine can do at most: bytes read from memory and integer multiplications, per second. Knows no model.
 
 Both are measured by kernels of their own (`kernels/probe.py`) in short passes. The best one counts: the others show only what else the
-machine was doing. Who compares with rates that were disturbed as well takes their median. What was measured is kept for a day, so that asking costs nothing the next time.
+machine was doing. Who compares with rates that were disturbed as well takes their median. What was measured is kept for a day, so
+that asking costs nothing the next time.
 """
 
 from __future__ import annotations
