@@ -1,7 +1,7 @@
-"""`dataclass(frozen=True)` for modules with dozens of classes that every start imports. Knows no class.
+"""`dataclass(frozen=True)` for modules that every start imports. Knows no class, no `field`, and nothing standard inherits from it.
 
-The standard one compiles five functions for each class, 0.4 ms in all. Here classes share them; to `dataclasses.fields`, `replace`
-and type checkers they are what they are otherwise.
+The standard one compiles five functions for each class, 0.4 to 1 ms in all, and there are well over a hundred. Here classes share them;
+to `dataclasses.fields`, `replace` and type checkers they are what they are otherwise.
 """
 
 from __future__ import annotations
@@ -46,11 +46,16 @@ def __repr__(self: Any) -> str:
 
 
 def __eq__(self: Any, other: object) -> Any:
-    return self.__dict__ == other.__dict__ if other.__class__ is self.__class__ else NotImplemented
+    return _values(self) == _values(other) if other.__class__ is self.__class__ else NotImplemented
 
 
 def __hash__(self: Any) -> int:
-    return hash((self.__class__, *map(self.__dict__.__getitem__, self._names)))
+    return hash((self.__class__, *_values(self)))
+
+
+def _values(of: Any) -> tuple[Any, ...]:
+    """Those of its fields: what properties keep beside them does not count."""
+    return tuple(map(of.__dict__.__getitem__, of._names))
 
 
 def __setattr__(self: Any, name: str, value: Any) -> None:

@@ -1,23 +1,25 @@
 """What this machine lets one process use: cores and memory, as the kernel and its control groups say. Knows no model.
 
-Everything is read from /proc and /sys at the moment of asking; a file that is missing or makes no sense sets no limit. Where
+Everything is read from /dev, /proc and /sys at the moment of asking; a file that is missing or makes no sense sets no limit. Where
 there are no such files, `foreign.py` asks the system.
-`root` moves both folders elsewhere (tests, or a look into another container).
+`root` moves these folders elsewhere (tests, or a look into another container).
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edgerun import foreign
+from edgerun.dataclass import dataclass
 from edgerun.errors import UsageError
 
 _ROOT = Path("/")
+_GPUS = ("dev/dri/renderD*", "dev/nvidia[0-9]*", "dev/dxg", "dev/kgsl-3d*", "dev/mali*")   # dxg: of Windows, seen from inside WSL
 _UNLIMITED = 1 << 60   # control groups of version 1 write "no limit" as the largest multiple of a page
 
 
@@ -46,6 +48,11 @@ class Cache:
     holds: str
     size: int
     shared_by: int
+
+
+def may_have_gpu(root: Path = _ROOT) -> bool:
+    """Whether it is worth asking the drivers, which takes half a second: on Linux no GPU computes without a file of its own."""
+    return not sys.platform.startswith("linux") or any(next(root.glob(pattern), None) for pattern in _GPUS)
 
 
 def threads(asked: int | None = None, root: Path = _ROOT) -> Threads:

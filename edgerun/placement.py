@@ -10,12 +10,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from edgerun import machine
 from edgerun.backends.executor import Executor
 from edgerun.blueprint import Blueprint
+from edgerun.dataclass import dataclass
 from edgerun.engine.fit import Fit, fit
 from edgerun.engine.kvcache import pages_for
 from edgerun.errors import DeviceError, EdgerunError, ResourceError
@@ -74,12 +75,12 @@ def _on_cpu(blueprint: Blueprint, context: int | None, threads: int, progress: P
 
 def _adapter(asked: str) -> Adapter | None:
     """The device that was asked for; with "auto" the one that may be taken, or None where there is none or nothing to ask with."""
-    from edgerun.backends.gpu.device import adapters, choose, possible
+    if asked == "auto" and (find_spec("wgpu") is None or not machine.may_have_gpu()):
+        return None
+    from edgerun.backends.gpu.device import adapters, choose
 
     if asked != "auto":
         return choose(adapters(), None if asked == "gpu" else asked)
-    if not possible():
-        return None
     try:
         return choose(adapters(), None)
     except DeviceError:

@@ -7,11 +7,11 @@ writes is asked how likely each label is behind the text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.engine.embedder import Embedder, normalised
 from edgerun.errors import UsageError
 from edgerun.models.components import Classifier

@@ -1,4 +1,5 @@
 import dataclasses
+from functools import cached_property
 
 import pytest
 
@@ -17,6 +18,10 @@ class Point:
 @dataclass(frozen=True)
 class Deep(Point):
     z: tuple[int, ...] = ()
+
+    @cached_property
+    def sum(self) -> int:
+        return self.x + self.y
 
 
 class Standard:
@@ -47,6 +52,14 @@ def test_equal_is_of_one_class_with_equal_fields() -> None:
     assert Point(1) != Deep(1)
     assert hash(Point(1)) == hash(Point(1, 2))
     assert len({Point(1), Point(1, 2), Point(2), Deep(1)}) == 3
+
+
+def test_what_a_property_keeps_makes_no_difference() -> None:
+    point = Deep(1)
+    assert point.sum == 3
+    assert point == Deep(1)
+    assert hash(point) == hash(Deep(1))
+    assert repr(point) == repr(Deep(1))
 
 
 def test_it_does_not_change() -> None:

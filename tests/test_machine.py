@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,13 @@ def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
     assert machine.caches(tmp_path) == []
     assert machine.huge_pages(tmp_path) == ""
     assert "\n" not in machine.cpu_name(tmp_path)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files of GPUs")
+def test_where_a_gpu_may_be(tmp_path: Path) -> None:
+    assert not machine.may_have_gpu(tmp_path)
+    (tmp_path / "dev/dri").mkdir(parents=True)
+    (tmp_path / "dev/dri/card0").touch()   # a screen, perhaps a virtual one
+    assert not machine.may_have_gpu(tmp_path)
+    (tmp_path / "dev/dri/renderD128").touch()
+    assert machine.may_have_gpu(tmp_path)

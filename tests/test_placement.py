@@ -67,7 +67,8 @@ class Machine:
 def here(monkeypatch: pytest.MonkeyPatch) -> Machine:
     it = Machine()
     monkeypatch.setattr(devices, "adapters", it.found)
-    monkeypatch.setattr(devices, "possible", lambda: True)
+    monkeypatch.setattr("edgerun.placement.find_spec", lambda name: object())
+    monkeypatch.setattr("edgerun.machine.may_have_gpu", lambda: True)
     monkeypatch.setattr(devices, "open_adapter", it.open)
     monkeypatch.setattr(selftests, "selftest", it.test)
     monkeypatch.setattr(memories, "memory", lambda facts: it.memory)
@@ -118,7 +119,7 @@ def test_where_there_is_no_gpu_nothing_is_said(here: Machine, adapters: list[Fac
 
 def test_without_a_gpu_no_driver_is_asked(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     here.adapters = AssertionError("was asked")   # type: ignore[assignment]
-    monkeypatch.setattr(devices, "possible", lambda: False)
+    monkeypatch.setattr("edgerun.machine.may_have_gpu", lambda: False)
     cpu(here, None)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.graph.ops import View
 
 PAGE = 64   # positions per page of key/value memory, the same for every backend
@@ -93,7 +93,6 @@ class Tensor(Protocol):
         ...
 
 
-@runtime_checkable
 class Placed(Tensor, Protocol):
     """One whose rows may be read from its file by others, or used where that is mapped."""
 
@@ -109,6 +108,11 @@ class Placed(Tensor, Protocol):
     def mapped(self) -> np.ndarray:
         """All rows as uint8 [rows, bytes per row], which nobody may write to."""
         ...
+
+
+def placed(tensor: Tensor) -> TypeGuard[Placed]:
+    """Whether it is `Placed`, and its rows do lie together in one file."""
+    return getattr(tensor, "is_placed", False)
 
 
 class Executor(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
+from edgerun.dataclass import dataclass
 from edgerun.gguf import open_gguf
 
 # general.file_type of the file, ggml's llama_ftype: what its maker calls a mixture of formats.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 
+from edgerun.dataclass import dataclass
 from edgerun.errors import UsageError
 
 MOST_CASES = 1000        # more is a slip of the finger

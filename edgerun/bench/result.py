@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from edgerun.backends.cpu.ceilings import Ceilings
@@ -12,6 +11,7 @@ from edgerun.bench.facts import Facts
 from edgerun.bench.grammar import Case, Setting
 from edgerun.bench.runner import Run
 from edgerun.bench.work import Work
+from edgerun.dataclass import dataclass
 from edgerun.engine.stats import percentile
 
 

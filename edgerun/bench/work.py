@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edgerun.backends.executor import PAGE, MemoryPlan
 from edgerun.bench.grammar import Case
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.program import Cache, Program
 

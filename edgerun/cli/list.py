@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from edgerun.cli.table import size, table
 from edgerun.cli.terminal import stdout
+from edgerun.dataclass import dataclass
 
 if TYPE_CHECKING:
     from edgerun.hub.catalogue import Entry

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edgerun.backends.executor import PAGE, MemoryPlan
+from edgerun.dataclass import dataclass
 from edgerun.engine.kvcache import pages_for
 from edgerun.errors import ResourceError, UsageError
 from edgerun.machine import Memory

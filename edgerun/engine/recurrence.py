@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from edgerun.backends.executor import Executor
+from edgerun.dataclass import dataclass
 
 LIVE, COPY = 0, 1   # the slots of the sequence and of the copy
 BEFORE_END = 16     # tokens of a prompt after the place: what templates open an answer with, and the rows of the kernels' largest tile

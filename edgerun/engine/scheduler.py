@@ -1,21 +1,22 @@
 """Which rows go into the next step, and the batch made of them. Knows no executor: it is told how long a step took.
 
-A step is one native call that no Ctrl-C interrupts, so prompts go in chunks of about TARGET seconds. The first chunk is
-small, the next follow the measured speed. Backends compute the same bits whatever the chunk, so only the clock notices.
+A step is one native call that no Ctrl-C interrupts, so prompts go in chunks of about TARGET seconds. The first chunk has
+FIRST rows, the next follow the measured speed. Backends compute the same bits whatever the chunk, so only the clock notices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgerun.backends.executor import Batch
+from edgerun.dataclass import dataclass
 from edgerun.engine.sequence import Sequence
 
 TARGET = 0.12   # seconds of one step: with the rest of the work around it, Ctrl-C is answered well within 0.3 s
-FIRST = 16      # rows of the first chunk, as most short prompts have no more; a multiple of it fills the kernels' tiles
+FIRST = 64      # rows of the first chunk: a question in its template. The first step reads the weights, which takes as long as so many rows
+TILE = 16       # rows that fill the kernels' tiles
 GROWTH = 4      # most that one measurement may enlarge a chunk
 
 
@@ -54,10 +55,10 @@ class Scheduler:
 
     def took(self, rows: int, seconds: float) -> None:
         """Learn from a step of that many rows. One smaller than a chunk tells only when it was too slow already."""
-        if not self.adaptive or rows < min(self.chunk, FIRST) or (rows < self.chunk and seconds <= TARGET):
+        if not self.adaptive or rows < min(self.chunk, TILE) or (rows < self.chunk and seconds <= TARGET):
             return
         fit = min(int(rows * TARGET / max(seconds, 1e-6)), GROWTH * rows, self.max_rows)
-        self.chunk = fit - fit % FIRST if fit > FIRST else max(1, fit)
+        self.chunk = fit - fit % TILE if fit > TILE else max(1, fit)
 
 
 def batch_of(turns: list[Turn]) -> Batch:

@@ -15,10 +15,10 @@ import base64
 import functools
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.formats.bits import QUAD, U16, U32, U64
 
 _STEP = 1 << 11   # runs looked up at a time: indices become words of 8 bytes on the way

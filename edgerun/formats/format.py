@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.errors import ModelError
 from edgerun.formats.bits import F16
 from edgerun.formats.lent import lent

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.formats import search
 from edgerun.formats.bits import F16
 from edgerun.formats.codebook import Codebook

@@ -25,11 +25,11 @@ Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.formats.bits import QUAD, U32, U64
 
 ROWS = 16

@@ -7,11 +7,11 @@ digits to the base of 3), there is no way to change one without the others, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.formats import search
 from edgerun.formats.format import Format
 

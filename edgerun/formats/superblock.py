@@ -7,10 +7,11 @@ the half floats fitted to them, which is what makes up for the rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from edgerun.dataclass import dataclass
 from edgerun.formats import search
 from edgerun.formats.bits import F16
 from edgerun.formats.lent import lent

@@ -11,8 +11,7 @@ Python integer, with what the file can hold before anything is allocated by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from edgerun.dataclass import dataclass
 from edgerun.errors import Unsupported
 from edgerun.gguf.cursor import Cursor
 from edgerun.gguf.file import File, shown

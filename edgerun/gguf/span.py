@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from edgerun.dataclass import dataclass
 from edgerun.gguf.file import File
 
 _PIECE = 1 << 24     # bytes that are copied at a time

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from edgerun.dataclass import dataclass
 from edgerun.graph.builder import Shape
 from edgerun.graph.ops import Add, Embed, Experts, Linear, Op, View
 from edgerun.graph.program import Program

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from edgerun.dataclass import dataclass
 from edgerun.graph.ops import Attention, Op, Rope
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
+from edgerun.dataclass import dataclass
 from edgerun.graph.ops import Copy, Experts, HeadLinear, Linear, Op, Slices, View
 from edgerun.graph.program import Program
 

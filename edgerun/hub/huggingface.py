@@ -10,13 +10,13 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.message import Message
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from huggingface_hub import get_token
 
+from edgerun.dataclass import dataclass
 from edgerun.errors import SourceError
 from edgerun.hub import web
 from edgerun.hub.names import safe_path, shown

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from edgerun.dataclass import dataclass
 from edgerun.errors import UsageError
 from edgerun.hub.names import is_plain, shown
 

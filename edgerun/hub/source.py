@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgerun.dataclass import dataclass
 from edgerun.hub.names import shown
 
 

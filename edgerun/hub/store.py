@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgerun import config
+from edgerun.dataclass import dataclass
 from edgerun.errors import ResourceError
 from edgerun.hub.catalogue import Catalogue, HubFile
 from edgerun.hub.hubcache import HubCache

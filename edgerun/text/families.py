@@ -5,7 +5,7 @@ The names, and what llama.cpp does for each, are those of llama.cpp's `llama-voc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from edgerun.dataclass import dataclass
 
 
 @dataclass(frozen=True)

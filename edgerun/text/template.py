@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from edgerun.dataclass import dataclass
 from edgerun.errors import EdgerunError, TemplateError, UsageError
 from edgerun.text.quoted import pieces, quote_all
 from edgerun.text.template_fallbacks import FALLBACKS, fallback_name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from edgerun.dataclass import dataclass
 from edgerun.text.attributes import BYTE, CONTROL, UNKNOWN, attributes, having
 from edgerun.text.fields import PREFIX, flag, refuse, shown, strings
 from edgerun.text.special import Specials

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,19 +64,6 @@ def test_without_wgpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wgpu", None)
     with pytest.raises(DeviceError, match=r"wgpu cannot be used here|wgpu is not installed"):
         adapters()
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files of GPUs")
-def test_where_a_gpu_is_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: object())
-    assert not module.possible(tmp_path)
-    (tmp_path / "dev/dri").mkdir(parents=True)
-    (tmp_path / "dev/dri/card0").touch()   # a screen, perhaps a virtual one
-    assert not module.possible(tmp_path)
-    (tmp_path / "dev/dri/renderD128").touch()
-    assert module.possible(tmp_path)
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert not module.possible(tmp_path)
 
 
 def test_nothing_imports_wgpu_before_it_is_needed() -> None:

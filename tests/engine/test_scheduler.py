@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgerun.engine.scheduler import FIRST, TARGET, Scheduler, Turn, batch_of
+from edgerun.engine.scheduler import FIRST, TARGET, TILE, Scheduler, Turn, batch_of
 from edgerun.engine.sequence import Sequence
 
 
@@ -42,7 +42,7 @@ def test_the_chunk_follows_the_speed(speed: float) -> None:
     assert scheduler.chunk == FIRST
     for _ in range(6):
         scheduler.took(scheduler.chunk, scheduler.chunk / speed)
-    assert scheduler.chunk == max(1, min(512, int(speed * TARGET) if speed * TARGET < FIRST else int(speed * TARGET) // FIRST * FIRST))
+    assert scheduler.chunk == max(1, min(512, int(speed * TARGET) if speed * TARGET < TILE else int(speed * TARGET) // TILE * TILE))
 
 
 def test_small_steps_do_not_shrink_the_chunk_unless_they_are_slow() -> None:
@@ -60,7 +60,7 @@ def test_the_chunk_recovers_from_a_stolen_core() -> None:
     scheduler = Scheduler(max_rows=512)
     for seconds in (0.001, 0.001, 0.001, 30.0):
         scheduler.took(scheduler.chunk, seconds)
-    assert scheduler.chunk < FIRST
+    assert scheduler.chunk < TILE
     for _ in range(8):
         scheduler.took(scheduler.chunk, 0.0)
     assert scheduler.chunk == 512

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,6 +26,7 @@ from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.store import KernelStore
 from edgerun.backends.keep import keep
+from edgerun.dataclass import dataclass
 
 KERNELS = ("probe-read", "probe-peak")
 SMALLEST = 1 << 30        # bytes to read, and twice the last-level cache where that is more

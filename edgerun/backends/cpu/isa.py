@@ -10,10 +10,10 @@ import ctypes
 import functools
 import platform
 import sys
-from dataclasses import dataclass
 
 from edgerun import config
 from edgerun.backends.cpu import arm
+from edgerun.dataclass import dataclass
 from edgerun.errors import UsageError
 
 

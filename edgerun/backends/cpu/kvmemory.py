@@ -5,10 +5,9 @@ A page has for each of its layers 64 positions of keys, then of values, head by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
 from edgerun.backends.cpu.rings import Rings
+from edgerun.dataclass import dataclass
 from edgerun.graph.program import Cache, Program
 
 

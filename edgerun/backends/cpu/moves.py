@@ -8,12 +8,12 @@ the number i; random blocks prove it. What is computed, as from a codebook, is l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 from edgerun.backends.cpu.kernels.control import MOST_WINDOWS
+from edgerun.dataclass import dataclass
 from edgerun.formats import by_id
 from edgerun.formats.format import Format
 from edgerun.formats.packing import ROWS

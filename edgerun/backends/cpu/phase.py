@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from edgerun.backends.cpu.isa import Isa
+from edgerun.dataclass import dataclass
 from edgerun.formats.packing import Packing
 
 Word = int | str   # a word of an argument block; a str names a kernel whose address goes there once it is linked

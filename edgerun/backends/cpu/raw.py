@@ -16,7 +16,7 @@ from edgerun import foreign
 from edgerun.backends.cpu.arena import Arena, aligned
 from edgerun.backends.cpu.kernels import control as C
 from edgerun.backends.cpu.moves import moves_of
-from edgerun.backends.executor import Placed, Tensor
+from edgerun.backends.executor import Tensor, placed
 from edgerun.errors import ModelError
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS
@@ -27,7 +27,7 @@ _LINE = 64
 def servable(tensor: Tensor) -> bool:
     """Whether a matrix can be multiplied with as the file has it."""
     moves = moves_of(tensor.type)
-    return isinstance(tensor, Placed) and tensor.is_placed and moves is not None and tensor.shape[-1] % moves.cols == 0
+    return placed(tensor) and moves is not None and tensor.shape[-1] % moves.cols == 0
 
 
 def possible() -> bool:
@@ -118,7 +118,7 @@ class Raw:
 
     def _read(self, tensor: Tensor, records: np.ndarray, done: int) -> None:
         """Rows are read, and what they become is kept; `done` row blocks come before this tensor's."""
-        assert isinstance(tensor, Placed)
+        assert placed(tensor)
         number, target = np.arange(len(records)), self._targets[tensor.name]
         blocks = len(target) // len(records)
         records[:, C.FD], offset = tensor.place()
@@ -128,7 +128,7 @@ class Raw:
 
     def _map(self, tensor: Tensor, records: np.ndarray) -> None:
         """Rows are used where the file is mapped, but for those that fill no row block."""
-        assert isinstance(tensor, Placed)
+        assert placed(tensor)
         data, number = tensor.mapped().reshape(len(records), -1, _row_bytes(tensor)), np.arange(len(records))
         records[:, C.FD], records[:, C.SOURCE] = -1, data.ctypes.data + number * data.strides[0]
         if rest := data.shape[1] % ROWS:

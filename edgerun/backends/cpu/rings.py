@@ -7,11 +7,10 @@ Knows page numbers only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from edgerun.backends.executor import PAGE
+from edgerun.dataclass import dataclass
 from edgerun.graph.program import Program
 
 

@@ -10,7 +10,6 @@ import dataclasses
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from edgerun.backends.cpu.moves import Moves, moves_of
 from edgerun.backends.cpu.native import Linked
 from edgerun.backends.cpu.raw import Raw, possible, raw_bytes, servable
 from edgerun.backends.executor import Tensor
+from edgerun.dataclass import dataclass
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing, Parts, pack
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from edgerun.backends.gpu.device import Device
 from edgerun.backends.gpu.executor import GpuExecutor
+from edgerun.dataclass import dataclass
 from edgerun.formats import by_name
 from edgerun.graph import ops
 from edgerun.graph.ops import View

@@ -9,12 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from edgerun.errors import DeviceError, UsageError
@@ -22,7 +19,6 @@ from edgerun.errors import DeviceError, UsageError
 FEATURES = ("shader-f16", "subgroup", "immediates", "timestamp-query")   # asked for where they are offered
 _KINDS = {"DiscreteGPU": "discrete", "IntegratedGPU": "integrated", "CPU": "software"}
 _ORDER = ("discrete", "integrated", "unknown", "software")
-_NODES = ("dev/dri/renderD*", "dev/nvidia[0-9]*", "dev/dxg", "dev/kgsl-3d*", "dev/mali*")   # dxg: of Windows, seen from inside WSL
 _BACKENDS = ("Vulkan", "Metal", "D3D12")   # in this order where a device has several; others are for those who name them
 
 
@@ -116,13 +112,6 @@ class Journal(logging.Handler):
         text = record.getMessage()
         if "device was lost" in text and "Destroyed" not in text:
             self.lost = _printable(text.partition("\n")[2] or text)
-
-
-def possible(root: Path = Path("/")) -> bool:
-    """Whether it is worth asking the drivers, which takes half a second: on Linux no GPU computes without a file of its own."""
-    if find_spec("wgpu") is None:
-        return False
-    return not sys.platform.startswith("linux") or any(next(root.glob(pattern), None) for pattern in _NODES)
 
 
 def adapters() -> list[Adapter]:

@@ -5,9 +5,10 @@ Everything is counted in words. A row of a buffer begins at a multiple of 64 wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgerun.backends.gpu.frame import MOST_ROWS
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.program import Program
 

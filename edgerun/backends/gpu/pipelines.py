@@ -6,13 +6,13 @@ bound while a step runs. Parameters lie one behind the other in uniform buffers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgerun.backends.gpu.queue import UNIFORM, Queue
 from edgerun.backends.gpu.source import Source
+from edgerun.dataclass import dataclass
 
 NONE = 0xFFFFFFFF   # an offset that stands for nothing
 _KINDS = ("storage", "read-only-storage", "read-only-storage", "uniform", "read-only-storage", "storage", "storage", "storage")

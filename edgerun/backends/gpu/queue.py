@@ -6,13 +6,13 @@ What a queue refuses ends the process, so nothing here is destroyed by hand or s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgerun.backends.gpu.device import Device
+from edgerun.dataclass import dataclass
 from edgerun.errors import DeviceError, ResourceError
 
 PIECE = 16 << 20   # bytes written at a time before the device is waited for: what is staged stays bounded

@@ -6,7 +6,7 @@ Everything a step binds is made here, once; a step only counts its rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from edgerun.backends.executor import PAGE, Tensor
@@ -18,6 +18,7 @@ from edgerun.backends.gpu.pipelines import NONE, Pipelines, Range, whole
 from edgerun.backends.gpu.queue import Queue
 from edgerun.backends.gpu.source import Source
 from edgerun.backends.gpu.weights import Matrix, Weights
+from edgerun.dataclass import dataclass
 from edgerun.graph import ops
 from edgerun.graph.program import Cache, Program
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgerun.backends.gpu import frame
 from edgerun.backends.gpu.codes import sizes_of, source_of
+from edgerun.dataclass import dataclass
 from edgerun.formats.packing import Packing
 
 FOLDER = Path(__file__).with_name("wgsl")

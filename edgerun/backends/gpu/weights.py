@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from edgerun.backends.executor import Tensor
 from edgerun.backends.gpu.codes import block_columns, block_words
 from edgerun.backends.gpu.joining import Names, Parts
 from edgerun.backends.gpu.queue import Queue
+from edgerun.dataclass import dataclass
 from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing
 

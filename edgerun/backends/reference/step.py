@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgerun.backends.executor import PAGE, Batch
+from edgerun.dataclass import dataclass
 from edgerun.graph.ops import View
 
 

@@ -12,9 +12,8 @@ and Q4_0. Two 4-bit numbers share a byte: dimensions 2d and 2d + 1 of a key, d a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edgerun.backends.executor import PAGE
+from edgerun.dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgerun.backends.gpu import frame
@@ -12,6 +11,7 @@ from edgerun.backends.gpu.lowering.rows import MANY, copied
 from edgerun.backends.gpu.pipelines import NONE, Range, whole
 from edgerun.backends.gpu.source import Source, kernel
 from edgerun.backends.gpu.weights import Matrix
+from edgerun.dataclass import dataclass
 from edgerun.formats.packing import ROWS, Packing
 from edgerun.graph import ops
 
