@@ -69,6 +69,7 @@ def test_the_environment_of_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
         "NUMBA_CPU_NAME": target(PORTABLE)[0],
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_NUM_THREADS": "1",
+        "NUMBA_OPT": "2",
     }
     assert (got["EDGERUN_KERNEL_ISA"], got["EDGERUN_KERNEL_CORE"]) == ("portable", host()[0])
     assert environment(PORTABLE, "znver4")["EDGERUN_KERNEL_CORE"] == "znver4"
