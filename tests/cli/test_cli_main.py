@@ -74,20 +74,15 @@ def test_wrong_usage_is_one_line(cli: Cli, arguments: tuple[str, ...], message: 
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
-def test_help_is_quick_and_light(arguments: list[str]) -> None:
-    """At most 0.15 s of CPU: the best of three, since other work on the machine costs cache."""
-    code = f"import sys; from edgerun.cli.main import main\ntry: main({arguments!r})\nfinally: print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+def test_help_is_light(arguments: list[str]) -> None:
+    """None of the heavy modules, and few of the others: about 170. What is imported is what help costs, on any machine."""
+    code = (
+        "import sys; from edgerun.cli.main import main\n"
+        f"try: main({arguments!r})\nfinally: print([m for m in {HEAVY!r} if m in sys.modules], len(sys.modules) < 220, file=sys.stderr)"
+    )
     environment = os.environ | {"PYTHONPATH": str(Path(edgerun.__file__).parents[1])}
-    spent = []
-    for _ in range(3):
-        begun = os.times()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-        ended = os.times()
-        spent.append(ended.children_user + ended.children_system - begun.children_user - begun.children_system)
-        assert (done.returncode, done.stderr) == (0, "[]\n")
-        if spent[-1] <= 0.15:
-            break
-    assert min(spent) <= 0.15
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "[] True\n")
 
 
 def test_options_are_parsed_without_pydantic() -> None:
