@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgerun.engine.scheduler import FIRST, TARGET, TILE, Scheduler, Turn, batch_of
+from edgerun.engine.scheduler import FIRST, LEAST, TARGET, TILE, Scheduler, Turn, batch_of
 from edgerun.engine.sequence import Sequence
 
 
@@ -18,6 +18,20 @@ def test_a_prompt_goes_in_chunks() -> None:
         seen += [(t.start, t.stop) for t in turns]
         prompt.done = turns[0].stop
     assert seen == [(0, 7), (7, 14), (14, 20)]
+
+
+def test_a_question_in_its_template_is_one_chunk() -> None:
+    assert [(t.start, t.stop) for t in Scheduler(max_rows=512).next([waiting(60)])] == [(0, 60)]
+
+
+def test_a_large_model_is_not_read_for_a_row_at_a_time() -> None:
+    """Where a step takes a second for its weights and 10 ms for each row, a prompt of 320 takes 10 steps and not 320."""
+    prompt, scheduler, steps = waiting(320), Scheduler(max_rows=512), 0
+    while turns := scheduler.next([prompt]):
+        rows = turns[0].stop - turns[0].start
+        prompt.done, steps = turns[0].stop, steps + 1
+        scheduler.took(rows, 1 + 0.01 * rows)
+    assert steps <= 10
 
 
 def test_those_who_decode_go_first() -> None:
@@ -42,7 +56,7 @@ def test_the_chunk_follows_the_speed(speed: float) -> None:
     assert scheduler.chunk == FIRST
     for _ in range(6):
         scheduler.took(scheduler.chunk, scheduler.chunk / speed)
-    assert scheduler.chunk == max(1, min(512, int(speed * TARGET) if speed * TARGET < TILE else int(speed * TARGET) // TILE * TILE))
+    assert scheduler.chunk == max(LEAST, min(512, int(speed * TARGET) // TILE * TILE))
 
 
 def test_small_steps_do_not_shrink_the_chunk_unless_they_are_slow() -> None:
@@ -60,7 +74,7 @@ def test_the_chunk_recovers_from_a_stolen_core() -> None:
     scheduler = Scheduler(max_rows=512)
     for seconds in (0.001, 0.001, 0.001, 30.0):
         scheduler.took(scheduler.chunk, seconds)
-    assert scheduler.chunk < TILE
+    assert scheduler.chunk == LEAST
     for _ in range(8):
         scheduler.took(scheduler.chunk, 0.0)
     assert scheduler.chunk == 512
