@@ -61,7 +61,10 @@ def _write(file: BinaryIO, form: str, model: str, texts: Sequence[str], vectors:
     if form == "npy":
         import numpy as np
 
-        np.save(file, np.concatenate(vectors) if vectors[0].ndim == 2 else np.asarray(vectors))
+        rows = np.ascontiguousarray(np.concatenate(vectors) if vectors[0].ndim == 2 else np.asarray(vectors))
+        # Not np.save: it asks where in the file it is, which a pipe cannot say.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows))
+        file.write(rows.data)
     elif form == "json":
         file.write(_json({"model": model, "embeddings": [_numbers(vector) for vector in vectors]}))
     else:

@@ -44,8 +44,9 @@ def test_npy_is_written_to_a_file(cli: Cli, llm: FakeLLM, tmp_path: Path) -> Non
     np.testing.assert_array_equal(found, np.array([[3, 0.1], [5, 0.1]], np.float32))
 
 
-def test_npy_through_a_pipe(spawn: Callable[..., Any]) -> None:
-    out, err = spawn("embed", "-o", "npy", "--pooling", "mean", "one").communicate(timeout=60)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_npy_through_a_pipe(spawn: Callable[..., Any], unbuffered: str) -> None:
+    out, err = spawn("embed", "-o", "npy", "--pooling", "mean", "one", environment={"PYTHONUNBUFFERED": unbuffered}).communicate(timeout=60)
     assert err == b""
     np.testing.assert_array_equal(np.load(io.BytesIO(out)), np.array([[3, 0.1]], np.float32))
 
