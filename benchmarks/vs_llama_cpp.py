@@ -143,9 +143,10 @@ def measure(model: str, threads: int, options: argparse.Namespace, buffers: list
             for flash in (False, True) if options.kv in ("f16", "f32", "bf16") else (True,):   # it quantizes values with flash attention only
                 children[kind + " -fa" * flash] = stack.enter_context(peer(model, threads, options.kv, flash, kind))
         for case in cases:
-            case.rounds = {name: [] for name in children}
+            case.rounds, turns = {name: [] for name in children}, [*children, "limit"]
             for _ in range(options.rounds):
-                for name in order.sample(turns := [*children, "limit"], len(turns)):
+                order.shuffle(turns)
+                for name in turns:
                     if name == "limit":
                         limit = ceilings.measure(threads, of=statistics.median)
                         case.limits.append(limit.read if case.kind == "tg" else limit.macs)

@@ -79,11 +79,11 @@ def _adapter(asked: str) -> Adapter | None:
         return None
     from edgerun.backends.gpu.device import adapters, choose
 
-    if asked != "auto":
-        return choose(adapters(), None if asked == "gpu" else asked)
     try:
-        return choose(adapters(), None)
+        return choose(adapters(), None if asked in ("auto", "gpu") else asked)
     except DeviceError:
+        if asked != "auto":
+            raise
         return None
 
 

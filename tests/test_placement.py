@@ -117,9 +117,10 @@ def test_where_there_is_no_gpu_nothing_is_said(here: Machine, adapters: list[Fac
     assert here.tests == 0
 
 
-def test_without_a_gpu_no_driver_is_asked(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lacking", [("edgerun.machine.may_have_gpu", lambda: False), ("edgerun.placement.find_spec", lambda name: None)], ids=["gpu", "wgpu"])
+def test_without_a_gpu_no_driver_is_asked(here: Machine, monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, Callable[..., Any]]) -> None:
     here.adapters = AssertionError("was asked")   # type: ignore[assignment]
-    monkeypatch.setattr("edgerun.machine.may_have_gpu", lambda: False)
+    monkeypatch.setattr(*lacking)
     cpu(here, None)
 
 
