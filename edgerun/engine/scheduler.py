@@ -16,7 +16,7 @@ from edgerun.dataclass import dataclass
 from edgerun.engine.sequence import Sequence
 
 TARGET = 0.12   # seconds of one step: with the rest of the work around it, Ctrl-C is answered well within 0.3 s
-FIRST = 64      # rows of the first chunk: a question in its template. The first step reads the weights, which takes as long as so many rows
+FIRST = 64      # rows of the first chunk: a question in its template. The first step reads the weights, and a second waits for memory to keep them in
 LEAST = 32      # rows below which a prompt would take much longer: 16 have 0.8 of the speed, 1 a quarter (Q4_K, 1.8 G weights, two cores)
 TILE = 16       # rows that fill the kernels' tiles
 GROWTH = 4      # most that one measurement may enlarge a chunk

@@ -55,7 +55,7 @@ def environment(isa: Isa, core: str | None = None) -> dict[str, str]:
         "NUMBA_CPU_NAME": cpu,
         "NUMBA_CPU_FEATURES": features,
         "NUMBA_NUM_THREADS": "1",
-        "NUMBA_OPT": "2",   # of 3: a third to a half less time, half the code; inner loops are written out, and as fast
+        "NUMBA_OPT": "2",   # of 3: less time, half the code; inner loops are written out, and as fast
     }
 
 
