@@ -9,9 +9,11 @@ Sixteen rows are interleaved, so that a SIMD lane is a row. One packed block hol
     codes   [cols/stretch] stretches, in each for each plane of w bits: [stretch/span][n][64] bytes, n = span/4 * w/8
 
 A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + column. In a plane of w bits, field f of
-vector v belongs to group f * n + v of its span, so no address depends on anything but the group. A span is a sub-block, or
-two of 16 columns where the plane has 1 bit: they share a vector. Codes of 3, 5 and 6 bits are two planes, the upper one of 1
-or 2 bits; a stretch is then the widest span, so that bytes are read in the order in which they lie, else the block. A weight is
+vector v belongs to group f * n + v of its span, so no address depends on anything but the group. Fields are at the top of
+their bytes; where bits are left below (3 of 5, 2 of 6), those of one vector after another make a string, from which further
+groups take theirs. A span is a sub-block, or two of 16 columns where the plane has 1 bit: they share a vector. Codes of 3 bits
+are two planes, the upper one of 1 bit; a stretch is then the wider span, so that bytes are read in the order in which they lie,
+else the block. A weight is
 
     scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
     scale * code + offset       otherwise ("f16*u8": offset = -m * min)
@@ -24,16 +26,17 @@ Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a v
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from edgerun.dataclass import dataclass
-from edgerun.formats.bits import QUAD, U32, U64
+from edgerun.formats.bits import U32
 
 ROWS = 16
-_PLANES = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 5: (4, 1), 6: (4, 2), 8: (8,)}
+_PLANES = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 5: (5,), 6: (6,), 8: (8,)}
 
 
 @dataclass(frozen=True)
@@ -181,24 +184,30 @@ def pack(packing: Packing, parts: Parts, out: np.ndarray) -> None:
     interleave(packing, {name: getattr(parts, name) for name, _, _ in packing.heads}, planes, out)
 
 
+def pieces(bits: int, vectors: int, group: int) -> list[tuple[int, int, int]]:
+    """(vector of the span, lowest bit in its bytes, bits) of all that makes up the codes of a group in a plane, low bits first."""
+    rest, (field, vector) = 8 % bits, divmod(group, vectors)
+    if field < 8 // bits:
+        return [(vector, rest + field * bits, bits)]
+    begin = (group - vectors * (8 // bits)) * bits   # in the string of the rests
+    cuts = [begin, *(at for at in range(rest * vectors) if begin < at < begin + bits and at % rest == 0), begin + bits]
+    return [(first // rest, first % rest, last - first) for first, last in itertools.pairwise(cuts)]
+
+
 def merge(packing: Packing, codes: np.ndarray) -> list[np.ndarray]:
     """Codes uint8 [rows, cols] -> for each plane uint32 [rows, cols / 4 * bits / 8]: the fields of a row joined, rows still apart."""
     rows = codes.shape[0]
-    flat = np.ascontiguousarray(codes).reshape(-1)
     planes, done = [], 0
     for bits, vectors, _ in packing.planes:
-        # Field f is a run of 4 * vectors bytes; runs move as whole elements, so that inner loops are long.
-        run = (U32, U64, QUAD)[min(vectors // 2, 2)]
-        runs = flat.view(run).reshape(-1, 8 // bits, 4 * vectors // run.itemsize)
-        words = np.zeros(runs.shape[0] * vectors, U32)
-        for f in range(8 // bits):
-            field = runs[:, f].flatten().view(U32)
-            if packing.bits != bits:
-                field >>= done
-                field &= ((1 << bits) - 1) * 0x01010101
-            field <<= f * bits
-            words |= field
-        planes.append(words.reshape(rows, -1))
+        span = packing.span(bits)
+        groups = np.ascontiguousarray(np.ascontiguousarray(codes).view(U32).reshape(-1, span // 4).T)
+        words = np.zeros((vectors, groups.shape[1]), U32)
+        for group, field in enumerate(groups):
+            low = done
+            for vector, at, width in pieces(bits, vectors, group):
+                words[vector] |= (field >> low & ((1 << width) - 1) * 0x01010101) << at
+                low += width
+        planes.append(words.T.reshape(rows, -1))
         done += bits
     return planes
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun.formats import search
-from edgerun.formats.bits import F16
+from edgerun.formats.bits import F16, U32, swap_index_bits
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
 from edgerun.formats.q4_0 import heads
-from edgerun.formats.q5_0 import high_words
 
 
 def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The bits reordered, as the high bits of Q5_0."""
-    return [high_words(blocks[..., 2:])]
+    """The bits reordered: of 32, bit 4 * group + column goes to bit `group` of byte `column`."""
+    words = blocks[..., 2:].view(U32).copy()
+    # Digits of a bit's number, g2 g1 g0 c1 c0, become c1 c0 g2 g1 g0.
+    for high, low in ((4, 1), (3, 0), (2, 1), (1, 0)):
+        swap_index_bits(words, high, low)
+    return [words]
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:

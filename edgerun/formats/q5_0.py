@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun.formats import search
-from edgerun.formats.bits import F16, U32, swap_index_bits
+from edgerun.formats.bits import F16
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
 from edgerun.formats.q4_0 import nibbles
@@ -20,23 +20,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": blocks[..., :2].view(F16)[..., 0]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The nibbles as they are, the high bits reordered."""
-    return [blocks[..., 6:].view(U32), high_words(blocks[..., 2:6])]
-
-
 def codes(blocks: np.ndarray) -> np.ndarray:
     """uint8 [rows, blocks, 22] -> uint8 [rows, cols]."""
     return five_bits(blocks[..., 2:6], blocks[..., 6:])
-
-
-def high_words(qh: np.ndarray) -> np.ndarray:
-    """uint8 [rows, blocks, 4] -> uint32 [rows, blocks, 1]: bit 4 * group + column goes to bit `group` of byte `column`."""
-    words = np.array(qh.view(U32), order="C")
-    # Digits of a bit's number, g2 g1 g0 c1 c0, become c1 c0 g2 g1 g0.
-    for high, low in ((4, 1), (3, 0), (2, 1), (1, 0)):
-        swap_index_bits(words, high, low)
-    return words
 
 
 def five_bits(qh: np.ndarray, qs: np.ndarray) -> np.ndarray:
@@ -58,4 +44,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([d.view(np.uint8), five_bit_bytes(q)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q5_0", 6, 32, 22, Packing(bits=5, bias=16), codes, encode, heads, planes)
+FORMAT = Format("Q5_0", 6, 32, 22, Packing(bits=5, bias=16), codes, encode, heads)

@@ -9,21 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun.formats import search
-from edgerun.formats.bits import F16, U32
+from edgerun.formats.bits import F16
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
-from edgerun.formats.q5_0 import five_bit_bytes, five_bits, high_words
+from edgerun.formats.q5_0 import five_bit_bytes, five_bits
 
 
 def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     """The scale and the minimum of each block."""
     dm = blocks[..., :4].view(F16)
     return {"d": dm[..., 0], "m": dm[..., 1]}
-
-
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The nibbles as they are, the high bits reordered."""
-    return [blocks[..., 8:].view(U32), high_words(blocks[..., 4:8])]
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -37,4 +32,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([dm.view(np.uint8), five_bit_bytes(q)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q5_1", 7, 32, 24, Packing(bits=5, offset="f16"), codes, encode, heads, planes)
+FORMAT = Format("Q5_1", 7, 32, 24, Packing(bits=5, offset="f16"), codes, encode, heads)

@@ -9,17 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun.formats import superblock
-from edgerun.formats.bits import U32, transpose_fields
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
-from edgerun.formats.q4_k import head_bytes, heads, nibble_bytes, nibble_words, nibbles
-
-
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The nibbles as in Q4_K; the high bits transposed: word g, bit s of the file is word s, bit g of the packing."""
-    high = np.ascontiguousarray(np.moveaxis(blocks[..., 16:48].view(U32), -1, 0))
-    transpose_fields(high, 1)
-    return [nibble_words(blocks[..., 48:]), np.moveaxis(high, 0, -1)]
+from edgerun.formats.q4_k import head_bytes, heads, nibble_bytes, nibbles
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -37,4 +29,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([head_bytes(fit), high, nibble_bytes(q & 15)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q5_K", 13, 256, 176, Packing(bits=5, cols=256, scale="f16*u8", offset="f16*u8", scale_most=63), codes, encode, heads, planes)
+FORMAT = Format("Q5_K", 13, 256, 176, Packing(bits=5, cols=256, scale="f16*u8", offset="f16*u8", scale_most=63), codes, encode, heads)

@@ -10,25 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun.formats import superblock
-from edgerun.formats.bits import F16, U32, U64, transpose_fields
+from edgerun.formats.bits import F16
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
-from edgerun.formats.q2_k import pair_bytes, pair_words, pairs
+from edgerun.formats.q2_k import pair_bytes, pairs
 
 
 def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     """The block's scale and those of its sub-blocks."""
     return {"d": blocks[..., 208:].view(F16)[..., 0], "scales": blocks[..., 192:208].view(np.int8)}
-
-
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The nibbles and the pairs of bits, so that each sub-block's stand together."""
-    rows, n = blocks.shape[:2]
-    # 16 bytes of ql are two sub-blocks, 64 weights apart: their halves swap nibbles, as in Q4_K.
-    halves = np.ascontiguousarray(blocks[..., :128].view(U64).reshape(rows, n, 8, 2).transpose(3, 2, 0, 1))
-    transpose_fields(halves, 4)
-    low = halves.view(U32).reshape(2, 2, 4, rows, n, 2).transpose(3, 4, 1, 0, 2, 5)
-    return [low, pair_words(blocks[..., 128:192])]
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -48,4 +38,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate(blocks, -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q6_K", 14, 256, 210, Packing(bits=6, cols=256, sub=16, scale="f16*s8", bias=32, scale_most=128), codes, encode, heads, planes)
+FORMAT = Format("Q6_K", 14, 256, 210, Packing(bits=6, cols=256, sub=16, scale="f16*s8", bias=32, scale_most=128), codes, encode, heads)

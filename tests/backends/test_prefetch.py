@@ -92,8 +92,8 @@ def test_few_bits_are_asked_for_from_pages() -> None:
 
 
 def test_a_core_of_amd_is_left_alone_where_it_has_little_to_do_for_a_line() -> None:
-    assert [prefetch.order(bits, core="znver4") for bits in (1, 2, 3, 4, 8, 16)] == [None] * 6
-    assert [prefetch.order(bits, sub, "znver3") for bits, sub in ((2, 16), (3, 16), (6, 16), (5, 32))] == [HALVES] * 4
+    assert [prefetch.order(bits, core="znver4") for bits in (1, 2, 3, 4, 5, 8, 16)] == [None] * 7
+    assert [prefetch.order(bits, sub, "znver3") for bits, sub in ((2, 16), (3, 16), (4, 16), (6, 16))] == [HALVES, HALVES, None, None]
 
 
 def test_nothing_is_asked_for_without_an_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,13 @@ def unpack(packing: Packing, packed: np.ndarray, cols: int) -> Parts:
     codes, low = np.zeros((rows, cols), np.uint8), 0
     for bits, vectors, at in packing.planes:
         span = packing.span(bits)
-        field, vector = inside % span // 4 // vectors, inside % span // 4 % vectors
-        byte = at + inside // packing.stretch * packing.step + (inside % packing.stretch // span * vectors + vector) * 64 + 4 * (row % ROWS) + column % 4
-        part = blocks[row // ROWS, column // packing.cols, byte] >> (field * bits).astype(np.uint8) & (1 << bits) - 1
+        start = at + inside // packing.stretch * packing.step + 4 * (row % ROWS) + column % 4 + inside % packing.stretch // span * vectors * 64
+        group, rest = inside % span // 4, 8 % bits
+        bit = np.arange(bits)[:, None, None]   # of a code, each by itself
+        whole, further = group < vectors * (8 // bits), (group - vectors * (8 // bits)) * bits + bit
+        vector = np.where(whole, group % vectors, further // max(1, rest))
+        first = np.where(whole, rest + group // vectors * bits + bit, further % max(1, rest))
+        part = ((blocks[row // ROWS, column // packing.cols, start + 64 * vector] >> first.astype(np.uint8) & 1) << bit).sum(0)
         codes |= (part << low).astype(np.uint8)
         low += bits
 

@@ -11,7 +11,7 @@ and `quad`, the 4 columns as floats before scale and offset, the only one that f
 
 from __future__ import annotations
 
-from edgerun.formats.packing import ROWS, Packing
+from edgerun.formats.packing import ROWS, Packing, pieces
 
 _FLOATS = {
     "f32": "bitcast<f32>(w[at + 16u * k + r])",
@@ -59,9 +59,9 @@ fn offset(at: u32, s: u32, r: u32) -> f32 {{ return 0.0; }}
 
 
 def _coded(packing: Packing) -> str:
-    return _HELPERS + _table(packing) + f"""
+    return _HELPERS + _table(packing) + _joined(packing) + f"""
 fn codes(at: u32, s: u32, g: u32, r: u32) -> u32 {{
-    let c = {_joined(packing)};
+    let c = joined(at, s, g, r);
     return {_signed(packing)};
 }}
 fn quad(at: u32, s: u32, g: u32, r: u32) -> vec4<f32> {{ return vec4<f32>(unpack4xI8(codes(at, s, g, r))); }}
@@ -71,19 +71,34 @@ fn offset(at: u32, s: u32, r: u32) -> f32 {{ return {_offset(packing)}; }}
 
 
 def _joined(packing: Packing) -> str:
-    """Codes as they are stored: the fields of all planes, the lower bits first."""
-    fields, done = [], 0
+    """`joined`: codes as they are stored, the fields of all planes, the lower bits first."""
+    fields, done, lines = [], 0, []
     for bits, vectors, at in packing.planes:
         shared = packing.span(bits) // packing.sub   # sub-blocks that share vectors
         span = "s" if shared == 1 else f"s / {shared}u"
         group = "g" if shared == 1 else f"(s % {shared}u * GROUPS + g)"
         each = packing.stretch // packing.span(bits)   # spans of a stretch
-        word = f"w[at + {at // 4}u + {packing.step // 4}u * ({span} / {each}u) + 16u * ({span} % {each}u * {vectors}u + {group} % {vectors}u) + r]"
-        mask = ((1 << bits) - 1) * 0x01010101
-        field = word if bits == 8 else f"(({word} >> ({bits}u * ({group} / {vectors}u))) & {mask:#x}u)"
-        fields.append(f"({field} << {done}u)" if done else field)
+        start = f"at + {at // 4}u + {packing.step // 4}u * ({span} / {each}u) + {16 * vectors}u * ({span} % {each}u) + r"
+        for further in range(8 // bits * vectors, packing.span(bits) // 4):
+            low, parts = 0, []
+            for vector, first, width in pieces(bits, vectors, further):
+                parts.append((_field(start, f"{vector}u", f"{first}u", width), low))
+                low += width
+            lines.append(f"    if (g == {further}u) {{ return {_or(parts)}; }}")
+        fields.append((_field(start, f"{group} % {vectors}u", f"{8 % bits}u + {bits}u * ({group} / {vectors}u)", bits), done))
         done += bits
-    return " | ".join(fields)
+    return "\n".join(["fn joined(at: u32, s: u32, g: u32, r: u32) -> u32 {", *lines, f"    return {_or(fields)};", "}"])
+
+
+def _field(start: str, vector: str, at: str, bits: int) -> str:
+    """Bits of each byte of a word, from bit `at` on."""
+    word = f"w[{start} + 16u * ({vector})]"
+    return word if bits == 8 else f"(({word} >> ({at})) & {((1 << bits) - 1) * 0x01010101:#x}u)"
+
+
+def _or(fields: list[tuple[str, int]]) -> str:
+    """All of them, each shifted up."""
+    return " | ".join(f"({field} << {up}u)" if up else field for field, up in fields)
 
 
 def _signed(packing: Packing) -> str:

@@ -15,7 +15,7 @@ from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import fields
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
-from edgerun.formats.packing import Packing
+from edgerun.formats.packing import Packing, pieces
 
 _I64 = ir.IntType(64)
 _WIDE = ir.VectorType(ir.IntType(16), 32)
@@ -45,10 +45,10 @@ def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
         planes.append((bits, [_second_half(b, v, s) for v in loaded] if shared else loaded))
     for group in range(packing.sub // 4):
         code, up = None, lean(packing) or 0
-        for bits, loaded in planes:
-            f, v = divmod(group, len(loaded))
-            part = fields.shifted(b, loaded[v], 4 * f) if loose else fields.field(b, loaded[v], f * bits, bits, up)
-            code, up = (part if code is None else b.or_(code, part)), up + bits
+        for plane, loaded in planes:
+            for v, at, bits in pieces(plane, len(loaded), group):
+                part = fields.shifted(b, loaded[v], at) if loose else fields.field(b, loaded[v], at, bits, up)
+                code, up = (part if code is None else b.or_(code, part)), up + bits
         yield code
 
 

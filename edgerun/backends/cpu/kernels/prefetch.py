@@ -38,10 +38,10 @@ HALVES, PAGES = Order(2, 2048, 8 << 10), Order(8, 4096, 32 << 10)
 def order(bits: int, sub: int = 32, core: str = CORE) -> Order | None:
     """Which one, as measured, for weights of so many bits in sub-blocks of so many columns; None: no requests.
 
-    Fewer bits are more arithmetic for a line, and lines are needed more slowly; so are those of codes in two parts, and of short sub-blocks.
+    Fewer bits are more arithmetic for a line, and lines are needed more slowly; so are those of short sub-blocks.
     """
     if core.startswith("znver"):
-        return HALVES if bits in (5, 6) or sub == 16 else None
+        return HALVES if bits < 4 and sub == 16 else None
     return HALVES if bits >= 4 else PAGES
 
 
