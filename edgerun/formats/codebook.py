@@ -64,14 +64,10 @@ class Codebook:
         """The codes of `rows` rows, uint8 [rows, cols]."""
         return self._codes(vectors).view(np.uint8).reshape(rows, -1)
 
-    def planes(self, rows: int, sub: int, vectors: Vectors) -> list[np.ndarray]:
-        """What `merge` makes of the codes in sub-blocks of `sub` columns: uint32 [rows, blocks of 256, words]."""
-        if self.width == 4:
-            planes = [self._nibbles(vectors)]
-        else:
-            pairs = self._pairs if sub == 32 else self._pairs_in_16
-            planes = [pairs(vectors.index), _over_each_other((_spread().take(half) for half in vectors.signs), 4)]
-        return [plane.reshape(rows, -1, 8 * plane.size // vectors.signs.shape[1]) for plane in planes]
+    def merged(self, rows: int, vectors: Vectors) -> np.ndarray:
+        """What `packing.merge` makes of the codes: uint32 [rows, blocks of 256, words]."""
+        words = self._nibbles(vectors) if self.width == 4 else self._triples(vectors)
+        return words.reshape(rows, -1, 8 * words.shape[1])
 
     def _codes(self, vectors: Vectors) -> np.ndarray:
         """Codes as bytes: uint64 [n, 4]."""
@@ -88,14 +84,14 @@ class Codebook:
             result[some] = _over_each_other((half.copy().view(U64) for half in halves.T), 4).reshape(-1, 2)
         return result.view(U32)
 
-    def _pairs(self, index: np.ndarray) -> np.ndarray:
-        """The digits, uint32 [n, 2]: byte j of word v has columns 8 * k + 4 * v + j for all vectors k."""
-        return _over_each_other((self._words.take(i) for i in index), 2).view(U32).reshape(-1, 2)
-
-    def _pairs_in_16(self, index: np.ndarray) -> np.ndarray:
-        """The digits, uint32 [n, 2]: byte j of word s has columns 16 * s + 4 * g + j for all groups g."""
-        both = (_over_each_other((self._halves.take(i) for i in index[s : s + 2]), 4) for s in (0, 2))
-        return np.stack(list(both), -1)
+    def _triples(self, vectors: Vectors) -> np.ndarray:
+        """The codes, uint32 [n, 3]: of byte j of word v, nibble s has column 16 * s + 4 * v + j and, lowest, bit v of column 16 * s + 12 + j."""
+        first, rests, third = self._thirds
+        first_signs, third_signs = _sign_thirds()
+        halves = [(*vectors.index[2 * s : 2 * s + 2], signs & 255, signs >> 8) for s, signs in enumerate(vectors.signs)]
+        two = _over_each_other((first.take(a) | rests.take(b) | first_signs.take(low) for a, b, low, _ in halves), 4)
+        last = _over_each_other((third.take(b) | third_signs.take(high) for _, b, _, high in halves), 4)
+        return np.concatenate([two.view(U32).reshape(-1, 2), last[:, None]], 1)
 
     @functools.cached_property
     def _words(self) -> np.ndarray:
@@ -103,9 +99,10 @@ class Codebook:
         return self.digits.view(U32 if self.width == 4 else U64)[:, 0]
 
     @functools.cached_property
-    def _halves(self) -> np.ndarray:
-        """Each vector of 8 as uint32: in byte j digit j and, two bits higher, digit 4 + j."""
-        return (self.digits[:, :4] | self.digits[:, 4:] << 2).view(U32)[:, 0]
+    def _thirds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of `_triples`: words 0 and 1 of a vector's digits, those of the bits of its last four digits, uint64, and word 2 of its first four, uint32."""
+        low, high = self.digits[:, :4], self.digits[:, 4:]
+        return _joined(low << 1, high << 1), _joined(high & 1, high >> 1), np.ascontiguousarray(low << 1).view(U32)[:, 0]
 
     @functools.cached_property
     def _signs(self) -> np.ndarray:
@@ -163,8 +160,13 @@ def _even() -> np.ndarray:
 
 
 @functools.cache
-def _spread() -> np.ndarray:
-    """16 signs -> a word of the plane of 1 bit, with sign 4 * g + j as bit g of byte j: uint32 [2^16]."""
-    bits = _bits_of_bytes().reshape(256, 2, 4)
-    low = np.ascontiguousarray(bits[:, 0] | bits[:, 1] << 1).view(U32)[:, 0]
-    return (low | low[:, None] << 2).reshape(-1)
+def _sign_thirds() -> tuple[np.ndarray, np.ndarray]:
+    """Of `Codebook._triples`: words 0 and 1 of signs 0 to 7, uint64 [256], and word 2 of signs 8 to 15, uint32 [256]."""
+    bits = _bits_of_bytes()
+    low, high = bits[:, :4], bits[:, 4:]
+    return _joined(low << 3, high << 3), np.ascontiguousarray(low << 3 | high).view(U32)[:, 0]
+
+
+def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Four bytes and four more, uint8 [n, 4] each -> uint64 [n]."""
+    return np.concatenate([first, second], 1).view(U64)[:, 0]

@@ -27,7 +27,7 @@ class Format:
     name and id as in ggml.h; block: weights per block; nbytes: bytes per block; packing: its repacked form.
     codes: blocks, uint8 [rows, blocks, nbytes] -> uint8 [rows, cols]. encode: float32 [rows, cols], importance float32
     [cols] or None -> uint8 [rows, blocks * nbytes]. heads: blocks -> d, m, scales, mins as in Parts, those that there are.
-    planes: blocks -> what `merge` makes of the codes, as `interleave` wants it; for formats that have a short cut.
+    words: blocks -> what `merge` makes of the codes, as `interleave` wants it; for formats that have a short cut.
     largest: the largest magnitude that a block can be sure to hold.
     """
 
@@ -39,7 +39,7 @@ class Format:
     codes: Callable[[np.ndarray], np.ndarray]
     encode: Callable[[np.ndarray, np.ndarray | None], np.ndarray]
     heads: Callable[[np.ndarray], dict[str, np.ndarray]] = no_heads
-    planes: Callable[[np.ndarray], list[np.ndarray]] | None = None
+    words: Callable[[np.ndarray], np.ndarray] | None = None
     largest: float = 65504.0   # of half floats
 
     def row_bytes(self, cols: int) -> int:
@@ -105,11 +105,11 @@ class Format:
             self._repack(padded, out[whole : whole + 1])
 
     def _repack(self, rows: np.ndarray, out: np.ndarray) -> None:
-        if self.planes is None:
+        if self.words is None:
             pack(self.packing, self.parts(rows), out)
         else:
             blocks = self._blocks(rows)
-            interleave(self.packing, self.heads(blocks), self.planes(blocks), out)
+            interleave(self.packing, self.heads(blocks), self.words(blocks), out)
 
     def _blocks(self, rows: np.ndarray) -> np.ndarray:
         """uint8 [rows, bytes per row] -> uint8 [rows, blocks, nbytes]."""

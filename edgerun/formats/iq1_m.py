@@ -36,9 +36,9 @@ def codes(blocks: np.ndarray) -> np.ndarray:
     return BOOK.codes(len(blocks), vectors(blocks))
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The codes as the packing wants them."""
-    return BOOK.planes(len(blocks), 16, vectors(blocks))
+    return BOOK.merged(len(blocks), vectors(blocks))
 
 
 def vectors(blocks: np.ndarray) -> Vectors:
@@ -64,4 +64,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
 
 _PACKING = Packing(bits=3, cols=256, sub=16, scale="f16*u8", bias=9, table=TABLE, unit=1 / 8, scale_most=15)
-FORMAT = Format("IQ1_M", 29, 256, 56, _PACKING, codes, encode, heads, planes)
+FORMAT = Format("IQ1_M", 29, 256, 56, _PACKING, codes, encode, heads, words)

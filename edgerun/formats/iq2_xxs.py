@@ -27,9 +27,9 @@ def codes(blocks: np.ndarray) -> np.ndarray:
     return BOOK.codes(len(blocks), vectors(blocks))
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The codes as the packing wants them."""
-    return BOOK.planes(len(blocks), 32, vectors(blocks))
+    return BOOK.merged(len(blocks), vectors(blocks))
 
 
 def vectors(blocks: np.ndarray) -> Vectors:
@@ -51,4 +51,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
 
 _PACKING = Packing(bits=3, cols=256, scale="f16*u8", bias=43, table=BOOK.signed, unit=1 / 8, scale_most=31)
-FORMAT = Format("IQ2_XXS", 16, 256, 66, _PACKING, codes, encode, heads, planes)
+FORMAT = Format("IQ2_XXS", 16, 256, 66, _PACKING, codes, encode, heads, words)

@@ -28,9 +28,9 @@ def codes(blocks: np.ndarray) -> np.ndarray:
     return BOOK.codes(len(blocks), vectors(blocks))
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The codes as the packing wants them."""
-    return BOOK.planes(len(blocks), 32, vectors(blocks))
+    return BOOK.merged(len(blocks), vectors(blocks))
 
 
 def vectors(blocks: np.ndarray) -> Vectors:
@@ -54,4 +54,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
 
 _PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=15, table=BOOK.signed, scale_most=31)
-FORMAT = Format("IQ3_S", 21, 256, 110, _PACKING, codes, encode, heads, planes)
+FORMAT = Format("IQ3_S", 21, 256, 110, _PACKING, codes, encode, heads, words)

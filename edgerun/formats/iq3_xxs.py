@@ -27,9 +27,9 @@ def codes(blocks: np.ndarray) -> np.ndarray:
     return BOOK.codes(len(blocks), vectors(blocks))
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The codes as the packing wants them."""
-    return BOOK.planes(len(blocks), 32, vectors(blocks))
+    return BOOK.merged(len(blocks), vectors(blocks))
 
 
 def vectors(blocks: np.ndarray) -> Vectors:
@@ -50,4 +50,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
 
 _PACKING = Packing(bits=4, cols=256, scale="f16*u8", bias=62, table=BOOK.signed, unit=1 / 4, scale_most=31)
-FORMAT = Format("IQ3_XXS", 18, 256, 98, _PACKING, codes, encode, heads, planes)
+FORMAT = Format("IQ3_XXS", 18, 256, 98, _PACKING, codes, encode, heads, words)

@@ -11,7 +11,7 @@ import numpy as np
 from edgerun.formats import search
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
-from edgerun.formats.q4_0 import codes, heads, planes
+from edgerun.formats.q4_0 import codes, heads, words
 
 VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)   # ggml-common.h, kvalues_iq4nl
 
@@ -22,4 +22,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([d.view(np.uint8), q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("IQ4_NL", 20, 32, 18, Packing(bits=4, bias=128, table=VALUES), codes, encode, heads, planes)
+FORMAT = Format("IQ4_NL", 20, 32, 18, Packing(bits=4, bias=128, table=VALUES), codes, encode, heads, words)

@@ -25,9 +25,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": blocks[..., :2].view(F16)[..., 0], "scales": (low | high << 4).view(np.int8) - np.int8(32)}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The file pairs columns j and j + 16 of each sub-block, as the packing does."""
-    return [blocks[..., 8:].view(U32)]
+    return blocks[..., 8:].view(U32)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -46,4 +46,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate(parts, -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("IQ4_XS", 23, 256, 136, Packing(bits=4, cols=256, scale="f16*s8", bias=128, table=VALUES, scale_most=32), codes, encode, heads, planes)
+FORMAT = Format("IQ4_XS", 23, 256, 136, Packing(bits=4, cols=256, scale="f16*s8", bias=128, table=VALUES, scale_most=32), codes, encode, heads, words)

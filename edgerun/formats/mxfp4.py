@@ -23,9 +23,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": _SCALES[blocks[..., 0]]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The file pairs columns j and j + 16, as the packing does."""
-    return [blocks[..., 1:].view(U32)]
+    return blocks[..., 1:].view(U32)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -39,4 +39,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([e, q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("MXFP4", 39, 32, 17, Packing(bits=4, scale="bf16", bias=12, table=fp4.VALUES), codes, encode, heads, planes)
+FORMAT = Format("MXFP4", 39, 32, 17, Packing(bits=4, scale="bf16", bias=12, table=fp4.VALUES), codes, encode, heads, words)

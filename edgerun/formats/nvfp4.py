@@ -33,9 +33,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": _SCALES[blocks[..., :4]]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The file pairs columns j and j + 8 of each sub-block, as the packing does."""
-    return [blocks[..., 4:].view(U32)]
+    return blocks[..., 4:].view(U32)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -52,4 +52,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
 
 _PACKING = Packing(bits=4, cols=64, sub=16, scale="bf16", bias=12, table=fp4.VALUES)
-FORMAT = Format("NVFP4", 40, 64, 36, _PACKING, codes, encode, heads, planes, largest=2688.0)
+FORMAT = Format("NVFP4", 40, 64, 36, _PACKING, codes, encode, heads, words, largest=2688.0)

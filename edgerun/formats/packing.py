@@ -6,14 +6,14 @@ Sixteen rows are interleaved, so that a SIMD lane is a row. One packed block hol
     m       f16 [cols/sub or 1][16]   offset, where offset is "f16" or "f16*u8": as many as there are of d
     scales  u8/s8 [cols/sub][16]      scale of each sub-block, for "f16*u8" and "f16*s8"
     mins    u8 [cols/sub][16]         offset of each sub-block, for offset "f16*u8"
-    codes   [cols/stretch] stretches, in each for each plane of w bits: [stretch/span][n][64] bytes, n = span/4 * w/8
+    codes   [cols/span][n][64]        codes of `bits` bits, n = span/4 * bits/8
 
-A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + column. In a plane of w bits, field f of
-vector v belongs to group f * n + v of its span, so no address depends on anything but the group. Fields are at the top of
-their bytes; where bits are left below (3 of 5, 2 of 6), those of one vector after another make a string, from which further
-groups take theirs. A span is a sub-block, or two of 16 columns where the plane has 1 bit: they share a vector. Codes of 3 bits
-are two planes, the upper one of 1 bit; a stretch is then the wider span, so that bytes are read in the order in which they lie,
-else the block. A weight is
+A 64-byte vector of codes holds 4 columns (a group) of 16 rows: byte 4 * row + column. A byte is cut into as many fields as hold
+a code, of 1, 2, 4 or 8 bits. Groups go to field 0 of the vectors of a span one after another, then to field 1, and so on, so
+no address depends on anything but the group. A code is the upper part of its field. Where bits are left below (1 of 4, 3 or 2
+of 8), those of field f, vector after vector, are a string from which further groups take their codes, before those of field
+f + 1: of 3 and of 6 bits every fourth group, of 5 bits three of eight. A span is a sub-block, or two of 16 columns with 3 bits,
+which have a field each. A weight is
 
     scale * (code - bias)       offset "bias"; with a table scale * table[code], where table + bias fits unsigned bytes
     scale * code + offset       otherwise ("f16*u8": offset = -m * min)
@@ -27,7 +27,8 @@ Float matrices (`kind` other than "code") are [cols][16] values per 16 rows, a v
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,6 @@ from edgerun.dataclass import dataclass
 from edgerun.formats.bits import U32
 
 ROWS = 16
-_PLANES = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,), 5: (5,), 6: (6,), 8: (8,)}
 
 
 @dataclass(frozen=True)
@@ -92,30 +92,29 @@ class Packing:
         return next((up for up in range(8) if self.bias << up == 128 and (1 << self.bits) - 1 << up < 256), None)
 
     @property
-    def stretch(self) -> int:
-        """Columns whose codes lie together, plane by plane."""
-        spans = [self.span(bits) for bits in _PLANES[self.bits]]
-        return max(spans) if len(spans) > 1 else self.cols
+    def span(self) -> int:
+        """Columns whose codes fill vectors by themselves: a sub-block, or two that share them."""
+        return max(self.sub, 32 // math.gcd(self.bits, 32))
 
     @property
-    def step(self) -> int:
-        """Bytes from one stretch to the next."""
-        return ROWS * self.stretch * self.bits // 8
+    def vectors(self) -> int:
+        """Vectors of a span."""
+        return self.span * self.bits // 32
 
     @property
-    def planes(self) -> tuple[tuple[int, int, int], ...]:
-        """(bits, vectors per span, byte offset in the block) of each plane of codes, low bits first, in the first stretch."""
-        at, result = self.codes_at, []
-        for bits in _PLANES[self.bits]:
-            assert self.span(bits) in (self.sub, 2 * self.sub), "at most two sub-blocks share a vector"
-            vectors = self.span(bits) * bits // 32
-            result.append((bits, vectors, at))
-            at += self.stretch // self.span(bits) * vectors * 64
-        return tuple(result)
+    def layer(self) -> int:
+        """Groups of a span whose codes are in the same field of its vectors."""
+        return self.span // 4 // (8 // self.bits)
 
-    def span(self, bits: int) -> int:
-        """Columns whose codes lie together in a plane of `bits` bits: a sub-block, or those that share a vector."""
-        return max(self.sub, 32 // bits)
+    def pieces(self, group: int) -> list[tuple[int, int, int]]:
+        """(vector of the span, lowest bit in its bytes, bits) of all that makes up the codes of a group of a span, low bits first."""
+        width = 8 // (8 // self.bits)   # of a field
+        rest, (field, place) = width - self.bits, divmod(group, self.layer)
+        if place < self.vectors:
+            return [(place, width * field + rest, self.bits)]
+        first = (place - self.vectors) * self.bits   # in the string of the rests
+        cuts = [first, *(at for at in range(first + 1, first + self.bits) if at % rest == 0), first + self.bits]
+        return [(start // rest, width * field + start % rest, stop - start) for start, stop in itertools.pairwise(cuts)]
 
     @property
     def heads(self) -> tuple[tuple[str, int, int], ...]:
@@ -146,7 +145,7 @@ class Packing:
 
     @property
     def codes_at(self) -> int:
-        """Byte offset of the first plane."""
+        """Byte offset of the codes."""
         return self.mins_at + (16 * self.subs if self.offset == "f16*u8" else 0)
 
     @property
@@ -179,58 +178,35 @@ class Parts:
 
 def pack(packing: Packing, parts: Parts, out: np.ndarray) -> None:
     """Write `parts` (rows a multiple of 16) in the packed layout to `out`, uint8 [rows / 16, bytes per row block]."""
-    blocks = parts.codes.shape[1] // packing.cols
-    planes = [parts.codes] if packing.kind != "code" else [p.reshape(p.shape[0], blocks, -1) for p in merge(packing, parts.codes)]
-    interleave(packing, {name: getattr(parts, name) for name, _, _ in packing.heads}, planes, out)
+    words = parts.codes if packing.kind != "code" else merge(packing, parts.codes)
+    interleave(packing, {name: getattr(parts, name) for name, _, _ in packing.heads}, words, out)
 
 
-def pieces(bits: int, vectors: int, group: int) -> list[tuple[int, int, int]]:
-    """(vector of the span, lowest bit in its bytes, bits) of all that makes up the codes of a group in a plane, low bits first."""
-    rest, (field, vector) = 8 % bits, divmod(group, vectors)
-    if field < 8 // bits:
-        return [(vector, rest + field * bits, bits)]
-    begin = (group - vectors * (8 // bits)) * bits   # in the string of the rests
-    cuts = [begin, *(at for at in range(rest * vectors) if begin < at < begin + bits and at % rest == 0), begin + bits]
-    return [(first // rest, first % rest, last - first) for first, last in itertools.pairwise(cuts)]
+def merge(packing: Packing, codes: np.ndarray) -> np.ndarray:
+    """Codes uint8 [rows, cols] -> uint32 [rows, blocks, words]: those of a row joined, rows still apart."""
+    groups = np.ascontiguousarray(np.ascontiguousarray(codes).view(U32).reshape(-1, packing.span // 4).T)
+    words = np.zeros((packing.vectors, groups.shape[1]), U32)
+    for number, group in enumerate(groups):
+        done = 0
+        for vector, at, bits in packing.pieces(number):
+            words[vector] |= (group >> done & ((1 << bits) - 1) * 0x01010101) << at
+            done += bits
+    return words.T.reshape(codes.shape[0], codes.shape[1] // packing.cols, -1)
 
 
-def merge(packing: Packing, codes: np.ndarray) -> list[np.ndarray]:
-    """Codes uint8 [rows, cols] -> for each plane uint32 [rows, cols / 4 * bits / 8]: the fields of a row joined, rows still apart."""
-    rows = codes.shape[0]
-    planes, done = [], 0
-    for bits, vectors, _ in packing.planes:
-        span = packing.span(bits)
-        groups = np.ascontiguousarray(np.ascontiguousarray(codes).view(U32).reshape(-1, span // 4).T)
-        words = np.zeros((vectors, groups.shape[1]), U32)
-        for group, field in enumerate(groups):
-            low = done
-            for vector, at, width in pieces(bits, vectors, group):
-                words[vector] |= (field >> low & ((1 << width) - 1) * 0x01010101) << at
-                low += width
-        planes.append(words.T.reshape(rows, -1))
-        done += bits
-    return planes
-
-
-def interleave(packing: Packing, heads: Mapping[str, np.ndarray], planes: Sequence[np.ndarray], out: np.ndarray) -> None:
+def interleave(packing: Packing, heads: Mapping[str, np.ndarray], words: np.ndarray, out: np.ndarray) -> None:
     """Make rows lanes: write to `out`, uint8 [rows / 16, bytes per row block], rows being a multiple of 16.
 
-    heads: by name, as in Parts. planes: uint32 [rows, blocks, ...], words in the order of the packed block (values for float
-    kinds); the last axes may be several and strided in any way.
+    heads: by name, as in Parts. words: uint32 [rows, blocks, ...], in the order of the packed block (values for float kinds); the
+    last axes may be several and strided in any way.
     """
     block = out.reshape(out.shape[0], -1, packing.size)
     if packing.kind != "code":
-        _lanes(block, 0, planes[0][..., None])
+        _lanes(block, 0, words[..., None])
         return
     for name, count, at in packing.heads:
         _lanes(block, at, heads[name].reshape(-1, block.shape[1], count))
-    for (_, _, at), words in zip(packing.planes, planes, strict=True):
-        if packing.stretch == packing.cols:
-            _lanes(block, at, words)
-        else:
-            stretches = words.reshape(*words.shape[:2], packing.cols // packing.stretch, -1)
-            for i in range(stretches.shape[2]):
-                _lanes(block, at + packing.step * i, stretches[:, :, i])
+    _lanes(block, packing.codes_at, words)
 
 
 def _lanes(block: np.ndarray, at: int, part: np.ndarray) -> None:

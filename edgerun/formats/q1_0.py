@@ -14,13 +14,13 @@ from edgerun.formats.packing import Packing
 from edgerun.formats.q4_0 import heads
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The bits reordered: of 32, bit 4 * group + column goes to bit `group` of byte `column`."""
-    words = blocks[..., 2:].view(U32).copy()
+    result = blocks[..., 2:].view(U32).copy()
     # Digits of a bit's number, g2 g1 g0 c1 c0, become c1 c0 g2 g1 g0.
     for high, low in ((4, 1), (3, 0), (2, 1), (1, 0)):
-        swap_index_bits(words, high, low)
-    return [words]
+        swap_index_bits(result, high, low)
+    return result
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -39,4 +39,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([d.astype(F16).reshape(rows, -1, 1).view(np.uint8), qs], -1).reshape(rows, -1)
 
 
-FORMAT = Format("Q1_0", 41, 128, 18, Packing(bits=1, cols=128, scale="f16/block", bias=1, table=(-1, 1)), codes, encode, heads, planes)
+FORMAT = Format("Q1_0", 41, 128, 18, Packing(bits=1, cols=128, scale="f16/block", bias=1, table=(-1, 1)), codes, encode, heads, words)

@@ -14,14 +14,14 @@ from edgerun.formats.packing import Packing
 from edgerun.formats.q4_0 import heads
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The pairs of bits, so that a byte holds four groups of one column, not four columns of one group."""
     rows, n = blocks.shape[:2]
     halves = np.ascontiguousarray(blocks[..., 2:].view(U32).reshape(rows, n, 2, 2).transpose(3, 2, 0, 1))
     # A pair's place in a sub-block of 8 bytes has the binary digits g2 | g1 g0 c1 c0, which become g0 | c1 c0 g2 g1.
     for shift, mask in ((4, 0x0F0F0F0F), (16, 0xFFFF), (2, 0x33333333), (8, 0x00FF00FF)):
         exchange(halves[0], halves[1], shift, mask)
-    return [halves.transpose(2, 3, 1, 0)]
+    return halves.transpose(2, 3, 1, 0)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -37,4 +37,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([d.view(np.uint8), qs], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q2_0", 42, 64, 18, Packing(bits=2, cols=64, scale="f16/block", bias=1), codes, encode, heads, planes)
+FORMAT = Format("Q2_0", 42, 64, 18, Packing(bits=2, cols=64, scale="f16/block", bias=1), codes, encode, heads, words)

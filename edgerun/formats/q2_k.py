@@ -21,9 +21,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": dm[..., 0], "m": dm[..., 1], "scales": blocks[..., :16] & 15, "mins": blocks[..., :16] >> 4}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The pairs of bits, so that each sub-block's stand together."""
-    return [pair_words(blocks[..., 16:80])]
+    return pair_words(blocks[..., 16:80])
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -58,4 +58,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
 
 
 _PACKING = Packing(bits=2, cols=256, sub=16, scale="f16*u8", offset="f16*u8", scale_most=15)
-FORMAT = Format("Q2_K", 10, 256, 84, _PACKING, codes, encode, heads, planes)
+FORMAT = Format("Q2_K", 10, 256, 84, _PACKING, codes, encode, heads, words)

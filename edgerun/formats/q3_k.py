@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgerun.formats import superblock
-from edgerun.formats.bits import F16, U32, transpose_fields
+from edgerun.formats.bits import F16, U32
 from edgerun.formats.format import Format
 from edgerun.formats.packing import Packing
-from edgerun.formats.q2_k import pair_bytes, pair_words, pairs
+from edgerun.formats.q2_k import pair_bytes, pairs
 
 
 def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
@@ -33,13 +33,6 @@ def codes(blocks: np.ndarray) -> np.ndarray:
     return (pairs(blocks[..., 32:96]) | high.reshape(rows, n, 2, 4, 32) << 2).reshape(rows, -1)
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
-    """The pairs of bits as in Q2_K; the high bits transposed: word g, bit b of the file is word b, bit g of the packing."""
-    high = np.ascontiguousarray(np.moveaxis(blocks[..., :32].view(U32), -1, 0))
-    transpose_fields(high, 1)
-    return [pair_words(blocks[..., 32:96]), np.moveaxis(high, 0, -1)]
-
-
 def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     """Search scales of least weighted squared error."""
     fit, q = superblock.signed(x, importance, sub=16, values=range(-4, 4), levels=32, by_size=1)
@@ -51,4 +44,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([mask, qs, *scales, fit.d_bytes], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q3_K", 11, 256, 110, Packing(bits=3, cols=256, sub=16, scale="f16*s8", bias=4, scale_most=32), codes, encode, heads, planes)
+FORMAT = Format("Q3_K", 11, 256, 110, Packing(bits=3, cols=256, sub=16, scale="f16*s8", bias=4, scale_most=32), codes, encode, heads)

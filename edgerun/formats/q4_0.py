@@ -18,9 +18,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": blocks[..., :2].view(F16)[..., 0]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The file pairs columns j and j + 16, as the packing does."""
-    return [blocks[..., 2:].view(U32)]
+    return blocks[..., 2:].view(U32)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -42,4 +42,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([d.view(np.uint8), q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q4_0", 2, 32, 18, Packing(bits=4, bias=8), codes, encode, heads, planes)
+FORMAT = Format("Q4_0", 2, 32, 18, Packing(bits=4, bias=8), codes, encode, heads, words)

@@ -20,9 +20,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": dm[..., 0], "m": dm[..., 1]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The file pairs columns j and j + 16, as the packing does."""
-    return [blocks[..., 4:].view(U32)]
+    return blocks[..., 4:].view(U32)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -36,4 +36,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([dm.view(np.uint8), q[..., :16] | q[..., 16:] << 4], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q4_1", 3, 32, 20, Packing(bits=4, offset="f16"), codes, encode, heads, planes)
+FORMAT = Format("Q4_1", 3, 32, 20, Packing(bits=4, offset="f16"), codes, encode, heads, words)

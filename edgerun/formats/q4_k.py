@@ -31,9 +31,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": dm[..., 0], "m": dm[..., 1], "scales": scales, "mins": mins}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The nibbles, so that each sub-block's stand together."""
-    return [nibble_words(blocks[..., 16:])]
+    return nibble_words(blocks[..., 16:])
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -78,4 +78,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([head_bytes(fit), nibble_bytes(q)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q4_K", 12, 256, 144, Packing(bits=4, cols=256, scale="f16*u8", offset="f16*u8", scale_most=63), codes, encode, heads, planes)
+FORMAT = Format("Q4_K", 12, 256, 144, Packing(bits=4, cols=256, scale="f16*u8", offset="f16*u8", scale_most=63), codes, encode, heads, words)

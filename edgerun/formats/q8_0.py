@@ -19,9 +19,9 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": blocks[..., :2].view(F16)[..., 0]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The bytes in their order."""
-    return [codes(blocks).view(U32).reshape(*blocks.shape[:2], 8)]
+    return codes(blocks).view(U32).reshape(*blocks.shape[:2], 8)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -46,4 +46,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([d.astype(F16).view(np.uint8), q], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("Q8_0", 8, 32, 34, Packing(bits=8, bias=128), codes, encode, heads, planes)
+FORMAT = Format("Q8_0", 8, 32, 34, Packing(bits=8, bias=128), codes, encode, heads, words)

@@ -24,7 +24,7 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": blocks[..., 52:].view(F16)[..., 0]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """Each byte's first four digits as fields, then moved to where the packing has their columns; the fifth by itself."""
     rows, n = blocks.shape[:2]
     most, last = np.moveaxis(blocks[..., :48].view(U64), -1, 0).tobytes(), blocks[..., 48:52].tobytes()
@@ -40,11 +40,11 @@ def planes(blocks: np.ndarray) -> list[np.ndarray]:
     pairs = fifth[:, 0] | fifth[:, 1] << 2
     out[4] = pairs[0] | pairs[1] << 4
     out[7] = pairs[2]
-    words = out.view(U32).reshape(8, rows, n, 2)
+    result = out.view(U32).reshape(8, rows, n, 2)
     rest = np.frombuffer(last.translate(_LAST_FIELDS), U32).reshape(rows, n)
-    words[7, ..., 0] |= rest << 4 & 0xF0F0F0F0
-    words[7, ..., 1] |= rest & 0xF0F0F0F0
-    return [words.transpose(1, 2, 0, 3)]
+    result[7, ..., 0] |= rest << 4 & 0xF0F0F0F0
+    result[7, ..., 1] |= rest & 0xF0F0F0F0
+    return result.transpose(1, 2, 0, 3)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -83,4 +83,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([qs, d.view(np.uint8)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("TQ1_0", 34, 256, 54, Packing(bits=2, cols=256, scale="f16/block", bias=1), codes, encode, heads, planes)
+FORMAT = Format("TQ1_0", 34, 256, 54, Packing(bits=2, cols=256, scale="f16/block", bias=1), codes, encode, heads, words)

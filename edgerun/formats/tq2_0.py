@@ -20,13 +20,13 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
     return {"d": blocks[..., 64:].view(F16)[..., 0]}
 
 
-def planes(blocks: np.ndarray) -> list[np.ndarray]:
+def words(blocks: np.ndarray) -> np.ndarray:
     """The pairs of bits, so that each sub-block's stand together."""
     rows, n = blocks.shape[:2]
     # 32 bytes are four sub-blocks, 32 weights apart: eight bytes g, field f of the file are eight bytes f, field g of the packing.
-    words = np.ascontiguousarray(blocks[..., :64].view(U64).reshape(rows, n, 2, 4).transpose(3, 2, 0, 1))
-    transpose_fields(words, 2)
-    return [words.view(U32).reshape(4, 2, rows, n, 2).transpose(2, 3, 1, 0, 4)]
+    result = np.ascontiguousarray(blocks[..., :64].view(U64).reshape(rows, n, 2, 4).transpose(3, 2, 0, 1))
+    transpose_fields(result, 2)
+    return result.view(U32).reshape(4, 2, rows, n, 2).transpose(2, 3, 1, 0, 4)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
@@ -41,4 +41,4 @@ def encode(x: np.ndarray, importance: np.ndarray | None) -> np.ndarray:
     return np.concatenate([qs, d.view(np.uint8)], -1).reshape(x.shape[0], -1)
 
 
-FORMAT = Format("TQ2_0", 35, 256, 66, Packing(bits=2, cols=256, scale="f16/block", bias=1), codes, encode, heads, planes)
+FORMAT = Format("TQ2_0", 35, 256, 66, Packing(bits=2, cols=256, scale="f16/block", bias=1), codes, encode, heads, words)

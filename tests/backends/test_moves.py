@@ -44,14 +44,14 @@ def test_the_table_of_q8_0() -> None:
 def test_what_is_computed_is_left_to_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     fmt = by_name("Q4_0")
     assert found(monkeypatch, fmt)
-    assert not found(monkeypatch, replace(fmt, planes=None, codes=lambda blocks: fmt.codes(blocks) ^ (fmt.codes(blocks) >> 1)))
-    assert not found(monkeypatch, replace(fmt, planes=None, codes=lambda blocks: np.minimum(fmt.codes(blocks), 14)))
+    assert not found(monkeypatch, replace(fmt, words=None, codes=lambda blocks: fmt.codes(blocks) ^ (fmt.codes(blocks) >> 1)))
+    assert not found(monkeypatch, replace(fmt, words=None, codes=lambda blocks: np.minimum(fmt.codes(blocks), 14)))
     assert not found(monkeypatch, replace(fmt, heads=lambda blocks: {"d": fmt.heads(blocks)["d"] * np.float16(2)}))
 
 
 def test_blocks_that_differ_by_their_place_are_left_to_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     fmt = by_name("Q4_0")
-    assert not found(monkeypatch, replace(fmt, planes=None, codes=lambda blocks: np.cumsum(fmt.codes(blocks), 1, np.uint8) & 15))
+    assert not found(monkeypatch, replace(fmt, words=None, codes=lambda blocks: np.cumsum(fmt.codes(blocks), 1, np.uint8) & 15))
 
 
 def test_a_block_too_large_for_the_stage_is_left_to_the_format(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,18 +21,15 @@ def unpack(packing: Packing, packed: np.ndarray, cols: int) -> Parts:
         return Parts(packed.view(kind).reshape(packed.shape[0], cols, ROWS)[row // ROWS, column, row % ROWS])
     blocks = packed.reshape(packed.shape[0], -1, packing.size)
     inside = column % packing.cols
-    codes, low = np.zeros((rows, cols), np.uint8), 0
-    for bits, vectors, at in packing.planes:
-        span = packing.span(bits)
-        start = at + inside // packing.stretch * packing.step + 4 * (row % ROWS) + column % 4 + inside % packing.stretch // span * vectors * 64
-        group, rest = inside % span // 4, 8 % bits
-        bit = np.arange(bits)[:, None, None]   # of a code, each by itself
-        whole, further = group < vectors * (8 // bits), (group - vectors * (8 // bits)) * bits + bit
-        vector = np.where(whole, group % vectors, further // max(1, rest))
-        first = np.where(whole, rest + group // vectors * bits + bit, further % max(1, rest))
-        part = ((blocks[row // ROWS, column // packing.cols, start + 64 * vector] >> first.astype(np.uint8) & 1) << bit).sum(0)
-        codes |= (part << low).astype(np.uint8)
-        low += bits
+    span, vectors, fields = packing.span, packing.vectors, 8 // packing.bits
+    width, each = 8 // fields, span // 4 // fields   # bits of a field, groups that have their codes in it
+    bit, group = np.arange(packing.bits)[:, None, None], inside % span // 4   # of a code, each by itself
+    place, further = group % each, (group % each - vectors) * packing.bits + bit
+    rest = max(1, width - packing.bits)
+    vector = np.where(place < vectors, place, further // rest)
+    first = group // each * width + np.where(place < vectors, width - packing.bits + bit, further % rest)
+    byte = packing.codes_at + (inside // span * vectors + vector) * 64 + 4 * (row % ROWS) + column % 4
+    codes = ((blocks[row // ROWS, column // packing.cols, byte] >> first.astype(np.uint8) & 1) << bit).sum(0).astype(np.uint8)
 
     def entries(at: int, count: int, kind: type) -> np.ndarray:
         size = np.dtype(kind).itemsize
@@ -109,12 +106,11 @@ def test_sizes_follow_from_the_fields(fmt: Format) -> None:
     assert (p.cols, p.size % 32) == (fmt.block, 0)
     most = 4.5 / 8 * fmt.block if fmt in CODEBOOKS else fmt.nbytes * 1.35
     assert p.size <= ROWS * most, "packed weights are hardly larger than the file's, of codebooks no larger than 4-bit ones"
-    fields = [at for _, _, at in p.heads] + [at for _, _, at in p.planes]
+    fields = [*(at for _, _, at in p.heads), p.codes_at]
     assert fields == sorted(set(fields))
-    assert p.codes_at == p.planes[0][2]
-    assert p.codes_at + p.cols // p.stretch * p.step == p.size
-    ends = [at + p.stretch // p.span(bits) * vectors * 64 for bits, vectors, at in p.planes]
-    assert [p.codes_at, *ends] == [*(at for _, _, at in p.planes), p.codes_at + p.step], "planes of a stretch lie one behind the other"
+    assert p.codes_at + p.cols // p.span * p.vectors * 64 == p.size
+    used = sorted((v, at + i) for group in range(p.span // 4) for v, at, bits in p.pieces(group) for i in range(bits))
+    assert used == [(v, bit) for v in range(p.vectors) for bit in range(8)], "each bit belongs to one code"
     if p.table:
         assert len(p.table) == 1 << p.bits
         assert 0 <= min(p.table) + p.bias <= max(p.table) + p.bias < 256

@@ -55,9 +55,7 @@ def _elements(fmt: Format) -> Iterator[tuple[int, int]]:
         return
     for name, count, at in packing.heads:
         yield from ((at + ROWS * _WIDTHS[name] * i, _WIDTHS[name]) for i in range(count))
-    for start in range(0, ROWS * packing.cols * packing.bits // 8, packing.step):
-        for bits, vectors, at in packing.planes:
-            yield from ((at + start + 64 * i, 4) for i in range(packing.stretch // packing.span(bits) * vectors))
+    yield from ((at, 4) for at in range(packing.codes_at, packing.size, 64))
 
 
 def _repacked(fmt: Format, blocks: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ and `quad`, the 4 columns as floats before scale and offset, the only one that f
 
 from __future__ import annotations
 
-from edgerun.formats.packing import ROWS, Packing, pieces
+from edgerun.formats.packing import ROWS, Packing
 
 _FLOATS = {
     "f32": "bitcast<f32>(w[at + 16u * k + r])",
@@ -71,34 +71,28 @@ fn offset(at: u32, s: u32, r: u32) -> f32 {{ return {_offset(packing)}; }}
 
 
 def _joined(packing: Packing) -> str:
-    """`joined`: codes as they are stored, the fields of all planes, the lower bits first."""
-    fields, done, lines = [], 0, []
-    for bits, vectors, at in packing.planes:
-        shared = packing.span(bits) // packing.sub   # sub-blocks that share vectors
-        span = "s" if shared == 1 else f"s / {shared}u"
-        group = "g" if shared == 1 else f"(s % {shared}u * GROUPS + g)"
-        each = packing.stretch // packing.span(bits)   # spans of a stretch
-        start = f"at + {at // 4}u + {packing.step // 4}u * ({span} / {each}u) + {16 * vectors}u * ({span} % {each}u) + r"
-        for further in range(8 // bits * vectors, packing.span(bits) // 4):
-            low, parts = 0, []
-            for vector, first, width in pieces(bits, vectors, further):
-                parts.append((_field(start, f"{vector}u", f"{first}u", width), low))
-                low += width
-            lines.append(f"    if (g == {further}u) {{ return {_or(parts)}; }}")
-        fields.append((_field(start, f"{group} % {vectors}u", f"{8 % bits}u + {bits}u * ({group} / {vectors}u)", bits), done))
-        done += bits
-    return "\n".join(["fn joined(at: u32, s: u32, g: u32, r: u32) -> u32 {", *lines, f"    return {_or(fields)};", "}"])
+    """`joined`: codes as they are stored."""
+    shared, layer = packing.span // packing.sub, packing.layer
+    lines = [
+        "fn joined(at: u32, s: u32, g: u32, r: u32) -> u32 {",
+        f"    let group = s % {shared}u * GROUPS + g;",
+        f"    let start = at + {packing.codes_at // 4}u + {16 * packing.vectors}u * (s / {shared}u) + r;",
+        f"    let up = {8 // (8 // packing.bits)}u * (group / {layer}u);",
+    ]
+    for place in range(packing.vectors, layer):
+        done, parts = 0, []
+        for vector, at, bits in packing.pieces(place):
+            parts.append(f"({_field(f'{vector}u', f'up + {at}u', bits)} << {done}u)")
+            done += bits
+        lines.append(f"    if (group % {layer}u == {place}u) {{ return {' | '.join(parts)}; }}")
+    whole = _field(f"group % {layer}u", f"up + {packing.pieces(0)[0][1]}u", packing.bits)
+    return "\n".join([*lines, f"    return {whole};", "}"])
 
 
-def _field(start: str, vector: str, at: str, bits: int) -> str:
+def _field(vector: str, at: str, bits: int) -> str:
     """Bits of each byte of a word, from bit `at` on."""
-    word = f"w[{start} + 16u * ({vector})]"
+    word = f"w[start + 16u * ({vector})]"
     return word if bits == 8 else f"(({word} >> ({at})) & {((1 << bits) - 1) * 0x01010101:#x}u)"
-
-
-def _or(fields: list[tuple[str, int]]) -> str:
-    """All of them, each shifted up."""
-    return " | ".join(f"({field} << {up}u)" if up else field for field, up in fields)
 
 
 def _signed(packing: Packing) -> str:

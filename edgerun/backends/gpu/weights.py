@@ -23,6 +23,7 @@ from edgerun.formats import by_id
 from edgerun.formats.packing import ROWS, Packing
 
 SLICE = 1 << 20        # packed bytes that a thread works on, or those of 16 rows
+BETWEEN = 1 << 20      # bytes that a thread takes besides, while it packs
 IN_FLIGHT = 40 << 20   # bytes in the memory of the host that are read or packed, besides those that the queue has staged
 LARGEST = 2 << 30      # bytes of a piece at most; devices have limits of their own
 MOST_BLOCKS = 65535   # row blocks of a piece: workgroups in one dimension
@@ -125,7 +126,7 @@ class Weights:
                 if progress:
                     progress(done, len(jobs))
 
-        room = IN_FLIGHT // (2 * max((job.nbytes for job in jobs), default=1))   # as they are read, and packed
+        room = IN_FLIGHT // (2 * max((job.nbytes for job in jobs), default=1) + BETWEEN)   # as they are read, and packed
         with ThreadPoolExecutor(max(1, min(threads, room))) as pool:
             try:
                 for _ in pool.map(work, jobs):

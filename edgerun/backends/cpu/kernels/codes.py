@@ -15,7 +15,7 @@ from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import fields
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels.simd import F32, U8, i64, op
-from edgerun.formats.packing import Packing, pieces
+from edgerun.formats.packing import Packing
 
 _I64 = ir.IntType(64)
 _WIDE = ir.VectorType(ir.IntType(16), 32)
@@ -34,21 +34,17 @@ def lean(packing: Packing) -> int | None:
 
 def _groups(b: Any, packing: Packing, p: Any, s: Any) -> Any:
     """The u8 codes of each group of 4 columns of sub-block s, one vector after another; nibbles to be looked up as `fields.lookup` takes them."""
-    loose = fields.NIBBLES and packing.table and packing.bits == 4
-    planes = []
-    for bits, vectors, at in packing.planes:
-        shared, each = packing.span(bits) > packing.sub, packing.stretch // packing.span(bits)   # spans of a stretch
-        span = b.lshr(s, _I64(1)) if shared else s
-        start = b.add(p, b.add(_I64(at), b.mul(b.udiv(span, _I64(each)), _I64(packing.step))))
-        start = b.add(start, b.mul(b.urem(span, _I64(each)), _I64(64 * vectors)))
-        loaded = [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(vectors)]
-        planes.append((bits, [_second_half(b, v, s) for v in loaded] if shared else loaded))
+    loose, shared = fields.NIBBLES and packing.table and packing.bits == 4, packing.span > packing.sub
+    span = b.lshr(s, _I64(1)) if shared else s
+    start = b.add(b.add(p, _I64(packing.codes_at)), b.mul(span, _I64(64 * packing.vectors)))
+    loaded = [S.load_at(b, b.add(start, _I64(64 * v)), U8.ir) for v in range(packing.vectors)]
+    if shared:
+        loaded = [_second_half(b, v, s) for v in loaded]
     for group in range(packing.sub // 4):
         code, up = None, lean(packing) or 0
-        for plane, loaded in planes:
-            for v, at, bits in pieces(plane, len(loaded), group):
-                part = fields.shifted(b, loaded[v], at) if loose else fields.field(b, loaded[v], at, bits, up)
-                code, up = (part if code is None else b.or_(code, part)), up + bits
+        for v, at, bits in packing.pieces(group):
+            part = fields.shifted(b, loaded[v], at) if loose else fields.field(b, loaded[v], at, bits, up)
+            code, up = (part if code is None else b.or_(code, part)), up + bits
         yield code
 
 
