@@ -22,25 +22,19 @@ def pretend(triple: str) -> Callable[[Callable, str, int, bool], tuple[str, byte
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     llvm.get_process_triple = lambda: triple
-    from numba.core.codegen import CPUCodeLibrary, JITCodeLibrary, JITCPUCodegen
-
-    from edgerun.backends.cpu.kernels.compiled import compile_object
+    from edgerun.backends.cpu.kernels import compiled
 
     last: list[Any] = []
+    emit = compiled.Library.emit
 
-    def emit(library: Any) -> bytes:
+    def kept(library: Any) -> bytes:
         last[:] = [library]
-        code: bytes = library._codegen._tm.emit_object(library._final_module)
-        return code
+        return emit(library)
 
-    # Nothing of it may be linked into this process, which Numba would do with every function.
-    JITCodeLibrary._finalize_specific = lambda library: None   # type: ignore[method-assign]
-    JITCodeLibrary.get_pointer_to_function = lambda library, name: library._ensure_finalized() or 8   # type: ignore[method-assign]
-    JITCPUCodegen.set_env = lambda codegen, name, env: None   # type: ignore[method-assign]
-    CPUCodeLibrary._get_compiled_object = emit   # type: ignore[method-assign]
+    compiled.Library.emit = kept   # type: ignore[method-assign]
 
     def compile_for(function: Callable, name: str, takes: int, returns_int: bool) -> tuple[str, bytes, str]:
-        symbol, code = compile_object(function, name, takes, returns_int)
+        symbol, code = compiled.compile_object(function, name, takes, returns_int)
         return symbol, code, last[0].get_asm_str()
 
     return compile_for

@@ -24,11 +24,10 @@ CASES: dict[str, tuple[Isa, str, str, int]] = {
 }
 CHILD = """
 import sys
-from numba.core.codegen import CPUCodeLibrary
 from edgerun.backends.cpu.kernels import probe
-from edgerun.backends.cpu.kernels.compiled import compile_object
-real = CPUCodeLibrary._get_compiled_object
-CPUCodeLibrary._get_compiled_object = lambda library: (print(library.get_asm_str()), real(library))[1]
+from edgerun.backends.cpu.kernels.compiled import Library, compile_object
+real = Library.emit
+Library.emit = lambda library: (real(library), print(library.get_asm_str()))[0]
 compile_object(probe.build(sys.argv[1]), "probe", 2, False)
 """
 
