@@ -6,7 +6,9 @@ the error is never read. `call` in `run.py` and `native.py` speak it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba import types
@@ -50,7 +52,21 @@ class Codegen(codegen.JITCPUCodegen):
         """Nothing: Python objects mean nothing to kernels."""
 
 
-cpu_target.target_context._internal_codegen = Codegen("edgerun")
+@functools.cache
+def _codegen() -> Codegen:
+    return Codegen("edgerun")
+
+
+@contextmanager
+def _as_one() -> Iterator[None]:
+    """Meanwhile Numba makes a `Library` of each function. What was compiled so can be called by others, but not from Python."""
+    context = cpu_target.target_context
+    before = context.codegen()
+    context._internal_codegen = _codegen()
+    try:
+        yield
+    finally:
+        context._internal_codegen = before
 
 
 def compile_object(function: Callable, name: str, takes: int, returns_int: bool) -> tuple[str, bytes]:
@@ -64,13 +80,14 @@ def compile_object(function: Callable, name: str, takes: int, returns_int: bool)
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
     flags.nrt = False
-    result = compiler.compile_extra(
-        cpu_target.typing_context,
-        cpu_target.target_context,
-        function,
-        (types.int64,) * takes,
-        types.int64 if returns_int else types.void,
-        flags,
-        {},
-    )
+    with _as_one():
+        result = compiler.compile_extra(
+            cpu_target.typing_context,
+            cpu_target.target_context,
+            function,
+            (types.int64,) * takes,
+            types.int64 if returns_int else types.void,
+            flags,
+            {},
+        )
     return result.fndesc.mangled_name, result.library.emit()
