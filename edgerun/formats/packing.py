@@ -102,19 +102,24 @@ class Packing:
         return self.span * self.bits // 32
 
     @property
+    def field(self) -> int:
+        """Bits of a field: a byte is cut into as many as hold a code."""
+        return 8 // (8 // self.bits)
+
+    @property
     def layer(self) -> int:
         """Groups of a span whose codes are in the same field of its vectors."""
-        return self.span // 4 // (8 // self.bits)
+        return self.span * self.field // 32
 
     def pieces(self, group: int) -> list[tuple[int, int, int]]:
         """(vector of the span, lowest bit in its bytes, bits) of all that makes up the codes of a group of a span, low bits first."""
-        width = 8 // (8 // self.bits)   # of a field
-        rest, (field, place) = width - self.bits, divmod(group, self.layer)
+        rest, (layer, place) = self.field - self.bits, divmod(group, self.layer)
+        up = self.field * layer
         if place < self.vectors:
-            return [(place, width * field + rest, self.bits)]
+            return [(place, up + rest, self.bits)]
         first = (place - self.vectors) * self.bits   # in the string of the rests
         cuts = [first, *(at for at in range(first + 1, first + self.bits) if at % rest == 0), first + self.bits]
-        return [(start // rest, width * field + start % rest, stop - start) for start, stop in itertools.pairwise(cuts)]
+        return [(start // rest, up + start % rest, stop - start) for start, stop in itertools.pairwise(cuts)]
 
     @property
     def heads(self) -> tuple[tuple[str, int, int], ...]:

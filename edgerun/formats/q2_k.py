@@ -23,21 +23,16 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
 
 def words(blocks: np.ndarray) -> np.ndarray:
     """The pairs of bits, so that each sub-block's stand together."""
-    return pair_words(blocks[..., 16:80])
+    rows, n = blocks.shape[:2]
+    # 16 bytes are four sub-blocks, 32 weights apart: word g, field f of the file is word f, field g of the packing.
+    result = np.ascontiguousarray(blocks[..., 16:80].view(U32).reshape(rows, n, 2, 2, 4).transpose(4, 2, 3, 0, 1))
+    transpose_fields(result, 2)
+    return result.transpose(3, 4, 1, 0, 2)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
     """uint8 [rows, blocks, 84] -> uint8 [rows, cols]."""
     return pairs(blocks[..., 16:80]).reshape(blocks.shape[0], -1)
-
-
-def pair_words(qs: np.ndarray) -> np.ndarray:
-    """uint8 [rows, blocks, 64] -> uint32 [rows, blocks, 2, 4, 2]: words in the order of the packed plane of 2 bits."""
-    rows, n = qs.shape[:2]
-    # 16 bytes are four sub-blocks, 32 weights apart: word g, field f of the file is word f, field g of the packing.
-    words = np.ascontiguousarray(qs.view(U32).reshape(rows, n, 2, 2, 4).transpose(4, 2, 3, 0, 1))
-    transpose_fields(words, 2)
-    return words.transpose(3, 4, 1, 0, 2)
 
 
 def pairs(qs: np.ndarray) -> np.ndarray:

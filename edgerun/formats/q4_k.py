@@ -33,21 +33,16 @@ def heads(blocks: np.ndarray) -> dict[str, np.ndarray]:
 
 def words(blocks: np.ndarray) -> np.ndarray:
     """The nibbles, so that each sub-block's stand together."""
-    return nibble_words(blocks[..., 16:])
+    rows, n = blocks.shape[:2]
+    # Of 32 bytes, the first half's high nibbles change places with the second half's low ones.
+    halves = np.ascontiguousarray(blocks[..., 16:].view(QUAD).reshape(rows, n, 4, 2).transpose(3, 2, 0, 1))
+    transpose_fields(halves.view(U64), 4)
+    return halves.view(U32).reshape(2, 4, rows, n, 4).transpose(2, 3, 1, 0, 4)
 
 
 def codes(blocks: np.ndarray) -> np.ndarray:
     """uint8 [rows, blocks, 144] -> uint8 [rows, cols]."""
     return nibbles(blocks[..., 16:])
-
-
-def nibble_words(qs: np.ndarray) -> np.ndarray:
-    """uint8 [rows, blocks, 128] -> uint32 [rows, blocks, 4, 2, 4]: words in the order of the packed plane of 4 bits."""
-    rows, n = qs.shape[:2]
-    # Of 32 bytes, the first half's high nibbles change places with the second half's low ones.
-    halves = np.ascontiguousarray(qs.view(QUAD).reshape(rows, n, 4, 2).transpose(3, 2, 0, 1))
-    transpose_fields(halves.view(U64), 4)
-    return halves.view(U32).reshape(2, 4, rows, n, 4).transpose(2, 3, 1, 0, 4)
 
 
 def nibbles(qs: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def _joined(packing: Packing) -> str:
         "fn joined(at: u32, s: u32, g: u32, r: u32) -> u32 {",
         f"    let group = s % {shared}u * GROUPS + g;",
         f"    let start = at + {packing.codes_at // 4}u + {16 * packing.vectors}u * (s / {shared}u) + r;",
-        f"    let up = {8 // (8 // packing.bits)}u * (group / {layer}u);",
+        f"    let up = {packing.field}u * (group / {layer}u);",
     ]
     for place in range(packing.vectors, layer):
         done, parts = 0, []
