@@ -77,6 +77,7 @@ class Blueprint:
         from edgerun.formats import by_id
         from edgerun.gguf.file import shown
         from edgerun.graph.lower import lower
+        from edgerun.graph.selected import selected
         from edgerun.models import spec_from
 
         def read(name: str) -> np.ndarray:
@@ -88,7 +89,7 @@ class Blueprint:
             if file.metadata.get("general.type") == "adapter":
                 raise Unsupported("is an adapter, not a model: name the model it was made for, and this file with --lora")
             spec = spec_from(file.metadata, shapes, read)
-            program = lower(spec, shapes)
+            program = selected(lower(spec, shapes))
         except ModelError as error:
             raise type(error)(f"{shown(str(file.path), 1000)}: {error}") from None
         plain = cls(file, spec, program, options, backend=_BACKENDS[options.backend])

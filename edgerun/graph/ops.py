@@ -461,7 +461,7 @@ class Softcap(Op):
 
 @dataclass(frozen=True)
 class Select(Op):
-    """out = the rows of x whose logits are asked for; every later op works on these rows only."""
+    """out = the rows of x whose logits are asked for; every later op works on these rows only, but for another `Select`, whose x has all rows."""
 
     x: View
     out: View

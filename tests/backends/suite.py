@@ -370,6 +370,8 @@ def maps() -> list[Case]:
     cases.append(Case("softcap", 33, [ops.Softcap(X("x", 0, 33), X(OUT, 0, 33), 3.0)], 33, scale=5.0))
     cases.append(Case("types", 33, [ops.Scale(X("x", 0, 33), X(OUT, 0, 33), 1.0)], 33, tensors=places, types="places"))
     cases.append(Case("select", 33, [ops.Select(X("x", 0, 33), X(OUT, 0, 33))], 33))
+    both: list[ops.Op] = [ops.Select(X("x", 0, 33), X("a", 0, 33)), ops.Select(X("x", 30, 40), X("b", 0, 40)), ops.Add(X("a", 0, 33), X("b", 7, 33), X(OUT, 0, 33))]
+    cases.append(Case("select-both", 70, both, 33, {"a": 33, "b": 40}))
     return cases
 
 

@@ -29,6 +29,7 @@ def program() -> tuple[Program, dict[str, Any]]:
     for name, shape in {"qkv": (96, WIDTH), "o": (WIDTH, WIDTH), "head": (VOCAB, WIDTH)}.items():
         tensors[name] = tensor(name, (random.standard_normal(shape) / 8).astype(np.float32), "Q8_0")
     from edgerun.graph.program import Cache
+    from edgerun.graph.selected import selected
 
     x, qkv, att, h, logits = View("x", 0, WIDTH), View("qkv", 0, 96), View("att", 0, WIDTH), View("h", 0, WIDTH), View("logits", 0, VOCAB)
     steps: tuple[ops.Op, ...] = (
@@ -42,7 +43,7 @@ def program() -> tuple[Program, dict[str, Any]]:
         ops.Linear(h, logits, ("head",), (None,)),
     )
     buffers = {"x": WIDTH, "qkv": 96, "att": WIDTH, "h": WIDTH, "logits": VOCAB}
-    return Program(steps, buffers, (Cache(1, 16, 16),), frozenset(tensors), VOCAB), tensors
+    return selected(Program(steps, buffers, (Cache(1, 16, 16),), frozenset(tensors), VOCAB)), tensors
 
 
 @pytest.fixture

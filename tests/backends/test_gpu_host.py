@@ -50,7 +50,7 @@ def test_what_a_token_costs(start: Callable[[int], Any]) -> None:
             token(executor, 1 + 10 * turn + i)
         costs.append((time.thread_time() - begun) / 10)
     assert min(costs) < 12e-3   # 3 ms on a machine that does nothing else; one submit for each kernel would take 28
-    assert sum(d.low <= 1 and not d.near for d in executor._recorder.dispatches) <= 10 * LAYERS + 3
+    assert sum(d.low <= 1 and not d.near for d in executor._recorder.dispatches) <= 10 * LAYERS + 4
 
 
 def test_nothing_is_made_while_steps_run(start: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch, gpu_device: Any) -> None:

@@ -9,6 +9,7 @@ from edgerun.backends.executor import Batch
 from edgerun.graph import ops
 from edgerun.graph.ops import View
 from edgerun.graph.program import Cache, Program
+from edgerun.graph.selected import selected
 
 VOCAB, WIDTH, HEADS, KV_HEADS, HEAD, HIDDEN = 80, 64, 4, 2, 16, 96
 Q, KV = HEADS * HEAD, KV_HEADS * HEAD
@@ -42,7 +43,8 @@ def model(fmt: str = "Q8_0", window: int | None = None, layers: int = 2) -> tupl
             ops.Linear(act, x, (f"down{i}",), (None,), x),
         ]
     steps += [ops.Select(x, h), ops.Norm(h, h, "norm", 1e-5), ops.Hidden(h), ops.Linear(h, logits, ("table",), (None,))]
-    return Program(tuple(steps), dict(_BUFFERS), (Cache(KV_HEADS, HEAD, HEAD, window),) * layers, frozenset(tensors), VOCAB), tensors
+    program = Program(tuple(steps), dict(_BUFFERS), (Cache(KV_HEADS, HEAD, HEAD, window),) * layers, frozenset(tensors), VOCAB)
+    return selected(program), tensors
 
 
 def batch(rows: list[tuple[int, int, int]], tables: list[list[int]], outputs: list[int] | None = None) -> Batch:

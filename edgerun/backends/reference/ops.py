@@ -156,9 +156,9 @@ def softcap(op: ops.Softcap, step: Step) -> None:
 
 def select(op: ops.Select, step: Step) -> None:
     """Keep the rows whose logits are asked for; the rows of later ops are these."""
-    x = step.get(op.x)[step.batch.outputs]
-    step.rows, step.positions, step.lengths = len(x), step.positions[step.batch.outputs], step.lengths[step.batch.outputs]
-    step.put(op.out, x)
+    outputs = step.batch.outputs
+    step.rows, step.positions, step.lengths = len(outputs), step.batch.positions[outputs], step.batch.row_lengths()[outputs]
+    step.put(op.out, step.columns(op.x)[outputs])
 
 
 def hidden(op: ops.Hidden, step: Step) -> None:

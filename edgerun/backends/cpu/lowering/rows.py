@@ -116,7 +116,8 @@ def softcap(p: Phases, op: ops.Softcap) -> None:
 def select(p: Phases, op: ops.Select) -> None:
     """Copy the rows that are asked for; from here on, rows are those."""
     assert op.x.buffer != op.out.buffer, "a chunk would overwrite rows that another one has yet to read"
-    p.flush()
+    if not p.on_outputs:
+        p.flush()
     p.on_outputs = True
     p.row("row-select", op.out, *p.at(op.x), *p.at(op.out), op.x.width, p.frame)
 
