@@ -16,6 +16,7 @@ import numpy as np
 from edgerun.backends.cpu.arena import Arena
 from edgerun.backends.cpu.isa import Isa
 from edgerun.backends.cpu.kernels import frame as F
+from edgerun.backends.cpu.kernels.control import GROUP
 from edgerun.backends.cpu.kernels.kinds import KINDS, kinds_of
 from edgerun.backends.cpu.kvmemory import memory_bytes, page_bytes, places
 from edgerun.backends.cpu.lowering import LOWERINGS
@@ -26,7 +27,8 @@ from edgerun.backends.executor import Tensor, most_outputs
 from edgerun.graph import ops
 from edgerun.graph.program import Program
 
-ROWS_PER_CHUNK = 16        # rows of a chain: a group of quantized activations, whose cache lines two threads would fight for
+ROWS_PER_CHUNK = GROUP     # rows of a chain: those that are quantized together
+QUANTIZE = "row-quantize"  # what the names of the kernels begin with that do so
 TILE_ROWS = 24             # rows of an attention tile
 
 
@@ -199,7 +201,8 @@ class Phases:
         self.fresh = {(v, what) for v, what in self.fresh if v.buffer != view.buffer}
 
     def row(self, kernel: str, out: ops.View | None, *words: Word) -> None:
-        """Chain a row op."""
+        """Chain a row op. Nothing follows those that quantize, which wait for the last row of a group."""
+        assert not self.chain or QUANTIZE not in self.chain[-1][0] or QUANTIZE in kernel, kernel
         self.chain.append((kernel, self.block(*words)))
         if out:
             self.writes(out)
@@ -216,5 +219,5 @@ class Phases:
             return None
         room = Quantized(*self.room((x, kind), quantized_bytes(kind, x.width, self.max_rows, self.isa)))
         if not self.is_fresh(x, kind):
-            self.row(f"row-quantize-{kind}", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, room.starts, self.rows())
+            self.row(f"{QUANTIZE}-{kind}", None, *self.at(x), x.width, room.q, room.d, room.sums, room.pairs, room.starts, self.rows())
         return room

@@ -26,9 +26,9 @@ from __future__ import annotations
 from typing import Any
 
 from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels.control import GROUP
 from edgerun.backends.cpu.kernels.simd import I32, op
 
-GROUP = 16
 SPLIT = S.ISA == "amx"
 LEANS = S.ISA == "avx512vnni"   # `isa.Isa.leans`
 LOW_BITS = 2

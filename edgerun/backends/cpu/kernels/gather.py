@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgerun.backends.cpu.kernels import activations as A
-from edgerun.backends.cpu.kernels import row as R
 from edgerun.backends.cpu.kernels import simd as S
 from edgerun.backends.cpu.kernels import superblock as B
 from edgerun.backends.cpu.kernels.control import ENTRY, GATHERED
+from edgerun.backends.cpu.kernels.quantizer import quantizer
 
 
 def build(kind: str) -> Callable[[int, int], None]:
     """The kernel for `codes`, `broad` ones, `superblocks` or `floats`; a chunk does GATHERED slots."""
-    place, CODES, BYTES = R.quantizer("codes" if kind == "floats" else kind), kind != "floats", A.ROW
+    place, CODES, BYTES = quantizer("codes" if kind == "floats" else kind), kind != "floats", A.ROW
     SCALED, SUMMED = (B.SCALED, 32) if kind == "superblocks" else (16, 16)   # columns of a scale, and of a word of the sums of 16
 
     @S.inner

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import frame as F
 from edgerun.backends.cpu.kernels import functions as M
 from edgerun.backends.cpu.kernels import simd as S
-from edgerun.backends.cpu.kernels import superblock as B
+from edgerun.backends.cpu.kernels.activations import GROUP
+from edgerun.backends.cpu.kernels.quantizer import group_quantizer, quantizer
 
 
 @S.inner
@@ -83,94 +83,23 @@ def norm(kind: str) -> Callable[[int, int], None]:
 # --- quantize: x, stride, width, q, d, sums of 16, sums of 32, starts, address of the number of rows -------------------------
 
 
-def quantizer(kind: str) -> Any:
-    """Of codes, broad ones or superblocks, an inner function of (x, width, q, d, sums of 16, sums of 32, starts, row, rows): where a row goes
-    depends on how many there are. Superblocks have no starts.
-    """
-    return B.quantizer() if kind == "superblocks" else unit_quantizer(kind == "broad")
-
-
-def unit_quantizer(broad: bool) -> Any:
-    """q = round(x / d), d = max |x| / LARGEST over a unit's columns (broad: over 32), and the sums; `activations.py` draws them."""
-    MOST, LEANS = A.LARGEST, A.LEANS
-
-    @S.inner
-    def factor(top: float) -> Any:
-        return S.f32(MOST) / top if top > 0.0 else S.f32(0.0)
-
-    @S.inner
-    def whole(x: int, q: int, d: int, sums: int, starts: int, top: float) -> float:
-        """16 columns as bytes; top: the largest of those that share a scale."""
-        codes, step = S.to_i32(S.mul(S.load_f32(x), S.splat(factor(top)))), top / S.f32(MOST)
-        S.store_i8(q, codes)
-        S.poke_f32(d, step)
-        count = S.sum_i32_lanes(codes)
-        if LEANS:
-            S.poke_i32(starts, -128 * count)
-        total = S.f32(count) * step
-        S.poke_f32(sums, total)
-        return total
-
-    @S.inner
-    def bytes_(x: int, q: int, d: int, units: int, floats: int, sums: int, starts: int) -> float:
-        one, two = S.absolute(S.load_f32(x)), S.absolute(S.load_f32(x + 64))
-        if broad:
-            one = two = S.maximum(one, two)
-        first = whole(x, q, d, sums, starts, S.max_lanes(one))
-        return first + whole(x + 64, q + units, d + floats, sums + floats, starts + floats, S.max_lanes(two))
-
-    @S.inner
-    def split(x: int, q: int, d: int, units: int, floats: int, sums: int, starts: int) -> float:
-        v, w = S.load_f32(x), S.load_f32(x + 64)
-        top = S.max_lanes(S.maximum(S.absolute(v), S.absolute(w)))
-        scale, step = S.splat(factor(top)), top / S.f32(MOST)
-        a, b = S.to_i32(S.mul(v, scale)), S.to_i32(S.mul(w, scale))
-        S.store_i8(q, A.high(a))
-        S.store_i8(q + 16, A.high(b))
-        S.store_i8(q + 32, A.low(a))
-        S.store_i8(q + 48, A.low(b))
-        first, second = S.f32(S.sum_i32_lanes(a)) * step, S.f32(S.sum_i32_lanes(b)) * step
-        S.poke_f32(d, step)
-        S.poke_f32(d + floats, step)
-        S.poke_f32(sums, first)
-        S.poke_f32(sums + floats, second)
-        return first + second
-
-    pair, EVERY = (split, 1) if A.SPLIT else (bytes_, 2)
-    BYTES, UNIT, GROUP, TOGETHER = A.ROW, A.UNIT, A.GROUP, A.GROUPED
-
-    @S.inner
-    def run(x: int, n: int, q: int, d: int, sums: int, pairs: int, starts: int, units: int, floats: int) -> None:
-        for _ in range(0, n, 32):
-            S.poke_f32(pairs, pair(x, q, d, units, floats, sums, starts))
-            x, q, d, sums, pairs, starts = x + 128, q + EVERY * units, d + 2 * floats, sums + 2 * floats, pairs + floats, starts + 2 * floats
-
-    FAR_UNITS, FAR_FLOATS = TOGETHER.units, TOGETHER.floats
-
-    @S.inner
-    def place(x: int, n: int, q: int, d: int, sums: int, pairs: int, starts: int, row: int, rows: int) -> None:
-        group, member = row // GROUP * GROUP, row % GROUP
-        if group + GROUP <= rows:
-            starts += group * (n // 4) + 4 * member
-            q, d = q + group * n * BYTES + UNIT * member, d + group * (n // 4) + 4 * member
-            sums, pairs = sums + group * (n // 4) + 4 * member, pairs + group * (n // 8) + 4 * member
-            run(x, n, q, d, sums, pairs, starts, FAR_UNITS, FAR_FLOATS)
-        else:
-            at = row * (n // 4)
-            run(x, n, q + row * n * BYTES, d + at, sums + at, pairs + row * (n // 8), starts + at, UNIT, 4)
-
-    return place
-
-
 def quantize(kind: str) -> Callable[[int, int], None]:
-    """Quantize a row of the batch, as codes, broad ones or superblocks."""
-    place = quantizer(kind)
+    """Quantize a row of the batch, as codes, broad ones or superblocks; those of a whole group together, when the last one has come."""
+    place, together = quantizer(kind), group_quantizer(kind)
 
-    def kernel(args: int, row: int) -> None:
+    def alone(args: int, row: int) -> None:
         x, rows = S.word(args, 0) + row * S.word(args, 1), S.peek(S.word(args, 8))
         place(x, S.word(args, 2), S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6), S.word(args, 7), row, rows)
 
-    return kernel
+    def kernel(args: int, row: int) -> None:
+        first, stride, rows = row // GROUP * GROUP, S.word(args, 1), S.peek(S.word(args, 8))
+        x, n, q, d, sums, pairs, starts = S.word(args, 0), S.word(args, 2), S.word(args, 3), S.word(args, 4), S.word(args, 5), S.word(args, 6), S.word(args, 7)
+        if first + GROUP > rows:
+            place(x + row * stride, n, q, d, sums, pairs, starts, row, rows)
+        elif row == first + GROUP - 1:
+            together(x + first * stride, stride, n, q, d, sums, pairs, starts, first)
+
+    return kernel if together else alone
 
 
 # --- rope: x, stride, heads, width of a head, pairs, table [row][cos 2n | sin 2n] ---------------------------------------------

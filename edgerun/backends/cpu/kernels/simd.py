@@ -154,7 +154,7 @@ def _storer(vector: Vector) -> Any:
     return store
 
 
-store_f32, store_f16 = _storer(F32), _storer(F16)
+store_f32, store_i32, store_f16 = _storer(F32), _storer(I32), _storer(F16)
 
 
 def _scalar_loader(returns: Any, ty: Any) -> Any:
@@ -237,6 +237,12 @@ def one_register(b: Any, address: Any) -> Any:
 def quotient(b: Any, n: Any, d: Any) -> Any:
     """n // d of n >= 0 and d > 0. Python's own form has branches for the rest, for which LLVM doubles the loops around it."""
     return b.udiv(n, d)
+
+
+@op(types.void, i64)
+def prefetch_own(b: Any, address: Any) -> None:
+    """Ask for the cache line at an address, to be written."""
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(1), _I32(3), _I32(1))
 
 
 def scratch(nbytes: int) -> Any:
@@ -373,6 +379,11 @@ def zero(b: Any) -> Any:
 @op(I32, F32)
 def to_i32(b: Any, v: Any) -> Any:
     """Round to nearest even. |v| must be below 2^22: adding 1.5 * 2^23 leaves the integer in the low mantissa bits."""
+    return rounded(b, v)
+
+
+def rounded(b: Any, v: Any) -> Any:
+    """Emitter: the same."""
     return b.sub(b.bitcast(b.fadd(v, constant(F32.ir, 12582912.0)), I32.ir), constant(I32.ir, 0x4B400000))
 
 
@@ -383,6 +394,36 @@ def _halving(b: Any, v: Any, combine: Callable[[Any, Any], Any]) -> Any:
         n //= 2
         v = combine(pick(b, v, list(range(n))), pick(b, v, list(range(n, 2 * n))))
     return b.extract_element(v, _I32(0))
+
+
+def _halves() -> list[tuple[list[int], list[int]]]:
+    """Lanes of two vectors side by side, of which lane i of one list meets lane i of the other: by halves, by quarters, and within these."""
+    quarters, both = [range(4 * i, 4 * i + 4) for i in range(4)], (0, 16)
+    by_eight = [[at + half + i for at in both for i in range(8)] for half in (0, 8)]
+    by_four = [[at + lane for at in both for k in (half, half + 2) for lane in quarters[k]] for half in (0, 1)]
+    by_two = [[at + quarter[half + i] for quarter in quarters for at in both for i in range(2)] for half in (0, 2)]
+    by_one = [[at + quarter[half + i] for quarter in quarters for at in both for i in (0, 2)] for half in (0, 1)]
+    return [(step[0], step[1]) for step in (by_eight, by_four, by_two, by_one)]
+
+
+def across(b: Any, vectors: list[Any], combine: Callable[[Any, Any], Any]) -> Any:
+    """Emitter: lane t is what the lanes of vector t, of 16, give together. Two vectors become one with half as many lanes of each, and so on."""
+
+    def fold(parts: list[Any], merge: Callable[[Any, Any, list[int]], Any], join: Callable[[Any, Any], Any]) -> Any:
+        for low, high in _halves():
+            parts = [join(merge(x, y, low), merge(x, y, high)) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    # Where the lanes of each would end up, so that they begin in such an order that vector t ends in lane t.
+    ends = fold([[i] * 16 for i in range(16)], lambda x, y, lanes: [(x + y)[i] for i in lanes], lambda x, y: x)
+    order = [ends.index(i) for i in range(16)]
+    return fold([vectors[i] for i in order], lambda x, y, lanes: b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, 16), lanes)), combine)
+
+
+@op(F32, F32, F32)
+def larger(b: Any, x: Any, y: Any) -> Any:
+    """x where it is larger, else y: one instruction, where `maximum` takes three to do without what is not a number."""
+    return b.select(b.fcmp_ordered(">", x, y), x, y)
 
 
 @op(F32, F32)
