@@ -88,7 +88,7 @@ def _combine(tile: TileOps, subs: int, wide: bool, has_offset: bool) -> Any:
 def by_tiles(packing: Any, words: Any, writer: Any) -> Any:
     """Whole groups of tokens, first to last (at most MOST, from a multiple of 16 to another), with one row block."""
     tile = TileOps(A.GROUP)
-    zero, load, store, write = tile.zero, tile.load, tile.store, writer(tile)
+    zero, load, store, write = tile.zero, tile.load, tile.store, writer(tile).write
     COLS, SUB, SUBS, SIZE = packing.cols, packing.sub, packing.subs, packing.size
     wide = codes.wide(packing)
     EACH, IN_UNIT = TILE * (1 + wide), 32 // SUB

@@ -23,27 +23,36 @@ from edgerun.formats import by_name
 SLOT, MATRIX, BIAS_BYTES, TABLE, PAIRS, WORDS = range(P.RAW + 1, P.RAW + 7)
 
 
-def scatterer(tile: TileOps) -> Any:
-    """Finish a tile of sums as `product.writer` does, each token's where its slot is."""
+def scatterer(tile: TileOps) -> P.Writer:
+    """As `product.writer`, each token's where its slot is."""
     T, store, add_vector = tile.count, tile.store, tile.add_vector
     room = S.scratch(64 * T)
+
+    @S.inner
+    def place(args: int, row: int, t: int) -> int:
+        pair = S.word(args, PAIRS) + ENTRY * t
+        return S.word(args, P.Y) + S.peek_i32(pair) * S.word(args, P.Y_STRIDE) + S.peek_i32(pair + 4) * S.word(args, SLOT) + 4 * row
+
+    @S.inner
+    def ask(args: int, row: int, t: int) -> None:
+        for k in range(T):
+            S.prefetch_own(place(args, row, t + k))
 
     @S.inner
     def write(args: int, row: int, t: int, acc: Any) -> None:
         if S.word(args, P.BIAS):
             acc = add_vector(acc, S.load_f32(S.word(args, P.BIAS) + 4 * row))
-        sums, left, pair = room(), S.word(args, P.ROWS) - row, S.word(args, PAIRS) + ENTRY * t
+        sums, left = room(), S.word(args, P.ROWS) - row
         store(sums, 64, acc)
         for k in range(T):
-            y = S.word(args, P.Y) + S.peek_i32(pair) * S.word(args, P.Y_STRIDE) + S.peek_i32(pair + 4) * S.word(args, SLOT) + 4 * row
+            y = place(args, row, t + k)
             if left >= 16:
                 S.store_f32(y, S.load_f32(sums + 64 * k))
             else:
                 for i in range(left):
                     S.poke_f32(y + 4 * i, S.peek_f32(sums + 64 * k + 4 * i))
-            pair += ENTRY
 
-    return write
+    return P.Writer(ask, write)
 
 
 def build(kind: str) -> Callable[[int, int], None]:

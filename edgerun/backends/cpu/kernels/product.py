@@ -8,7 +8,7 @@ of tokens shares each unpacked vector. Tokens left over take smaller tiles, whic
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import amx, codes, panel, scaling, superblock, superblock_tiles
@@ -21,10 +21,24 @@ W, BLOCKS, ROW_BLOCKS, CHUNKS, XQ, XD, XS, Y, Y_STRIDE, ROWS, BIAS, RESIDUAL, RE
 NEAR_BYTES = 800 << 10   # codes of activations that stay in a core's own cache, next to their scales and the weights
 
 
-def writer(tile: TileOps) -> Any:
-    """Finish a tile of sums: add bias and residual where there are any, and write rows row:row+16 that exist."""
+class Writer(NamedTuple):
+    """Inner functions of a tile of sums: (args, row, first token) asks for the lines that rows row:row+16 go to, which lie far apart, and
+    (args, row, first token, sums) adds what there is to add and writes those rows that exist.
+    """
+
+    ask: Any
+    write: Any
+
+
+def writer(tile: TileOps) -> Writer:
+    """For sums to which bias and residual are added where there are any."""
     T, load, store, add, add_vector = tile.count, tile.load, tile.store, tile.add, tile.add_vector
     room = S.scratch(64 * T)
+
+    @S.inner
+    def ask(args: int, row: int, t: int) -> None:
+        for k in range(T):
+            S.prefetch_own(S.word(args, Y) + (t + k) * S.word(args, Y_STRIDE) + 4 * row)
 
     @S.inner
     def write(args: int, row: int, t: int, acc: Any) -> None:
@@ -48,7 +62,7 @@ def writer(tile: TileOps) -> Any:
                         v += S.peek_f32(r + k * r_stride + 4 * i)
                     S.poke_f32(y + k * stride + 4 * i, v)
 
-    return write
+    return Writer(ask, write)
 
 
 def stretch(packing: Any, T: int, layout: A.Layout) -> Any:
@@ -119,10 +133,10 @@ def strides_of(packing: Any, layout: A.Layout) -> Any:
     return strides
 
 
-def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
+def by_vectors(packing: Any, writer: Callable[[TileOps], Writer]) -> Any:
     """Whole groups of tokens, first to last (multiples of 16), with one row block, as many in a tile as the registers hold."""
     COLS, SUMMED, ROW, UNIT, T = packing.cols, shares(packing)[1], A.ROW, A.UNIT, S.TILE
-    sums, write = stretch(packing, T, A.GROUPED), writer(TileOps(T))
+    sums, (ask, write) = stretch(packing, T, A.GROUPED), writer(TileOps(T))
 
     @S.inner
     def run(args: int, p: int, blocks: int, row: int, first: int, last: int) -> None:
@@ -132,6 +146,7 @@ def by_vectors(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
             xq = S.word(args, XQ) + group * cols * ROW + UNIT * member
             xd = S.word(args, XD) + group * (cols // 4) + 4 * member
             xs = S.word(args, XS) + group * (cols // SUMMED * 4) + 4 * member
+            ask(args, row, t)
             write(args, row, t, sums(p, blocks, xq, xd, xs))
 
     return run
@@ -147,7 +162,7 @@ def shares(packing: Any) -> tuple[int, int]:
     return (superblock.SCALED, 2 * packing.sub) if whole(packing) else (16, packing.sub if codes.lean(packing) is None else 16)
 
 
-def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
+def over_tokens(packing: Any, writer: Callable[[TileOps], Writer]) -> Any:
     """An inner function (args, p, blocks, row, first, last) that does tokens first:last with the row block at p, whose first row is `row`.
 
     Tokens from a multiple of GROUP on; those beyond the last whole group have their activations each by itself.
@@ -160,7 +175,7 @@ def over_tokens(packing: Any, writer: Callable[[TileOps], Any]) -> Any:
     else:
         groups = amx.by_tiles(packing, (XQ, XD, XS), writer) if A.SPLIT else by_vectors(packing, writer)
         sums4, sums2, sums1 = (stretch(packing, t, A.PLAIN) for t in (4, 2, 1))
-    write4, write2, write1 = (writer(TileOps(t)) for t in (4, 2, 1))
+    write4, write2, write1 = (writer(TileOps(t)).write for t in (4, 2, 1))
 
     @S.inner
     def run(args: int, p: int, blocks: int, row: int, first: int, last: int) -> None:

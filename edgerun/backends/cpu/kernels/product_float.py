@@ -43,10 +43,10 @@ def stretch(kind: str, T: int) -> Any:
     return sums
 
 
-def over_tokens(kind: str, writer: Callable[[TileOps], Any]) -> Any:
+def over_tokens(kind: str, writer: Callable[[TileOps], P.Writer]) -> Any:
     """An inner function (args, p, cols, row, first, last) that does tokens first:last with the row block at p, whose first row is `row`."""
     sums8, sums4, sums1 = (stretch(kind, t) for t in (8, 4, 1))
-    write8, write4, write1 = (writer(TileOps(t)) for t in (8, 4, 1))
+    write8, write4, write1 = (writer(TileOps(t)).write for t in (8, 4, 1))
 
     @S.inner
     def run(args: int, p: int, cols: int, row: int, first: int, last: int) -> None:

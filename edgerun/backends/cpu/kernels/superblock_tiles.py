@@ -170,7 +170,7 @@ def _both(packing: Packing, tile: TileOps) -> Any:
 def by_tiles(packing: Any, words: Any, writer: Any) -> Any:
     """Whole groups of tokens, first to last (at most amx.MOST, from a multiple of 16 to another), with one row block."""
     tile = TileOps(GROUP)
-    zero, load, store, write = tile.zero, tile.load, tile.store, writer(tile)
+    zero, load, store, write = tile.zero, tile.load, tile.store, writer(tile).write
     SIZE, BLOCKS = packing.size, PANEL // 256
     fill, factors_of, first_of = unpack(packing), _factors(packing), _first(packing)
     add, both = _last(packing, tile), _both(packing, tile)
