@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,18 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     popen = subprocess.Popen
     monkeypatch.setattr(compiler.subprocess, "Popen", start)
     return started
+
+
+def test_a_process_that_compiled_a_kernel_compiles_and_calls_functions_as_before() -> None:
+    program = """
+        from numba import njit
+        from edgerun.backends.cpu.kernels import run
+        from edgerun.backends.cpu.kernels.compiled import compile_object
+        inner = njit(lambda x: 2 * x)
+        assert compile_object(run.build("chain"), "run-chain", 2, False)[1]
+        assert njit(lambda x: inner(x) + 1)(20) == 41
+        """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=environment(PORTABLE), check=True, timeout=120)
 
 
 def test_kernels_come_with_symbol_and_object(scratch: Path, children: list[subprocess.Popen[bytes]], capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from test_lower import SHAPES, TINY, layer_with
+
 from edgerun.graph import ops
 from edgerun.graph.lower import lower
 from edgerun.graph.ops import View
 from edgerun.graph.program import Program
 from edgerun.graph.selected import selected
-from tests.graph.test_lower import SHAPES, TINY, layer_with
 
 
 def program_of(*middle: ops.Op) -> Program:
