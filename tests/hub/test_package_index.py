@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import shutil
 import sys
 import zipfile
@@ -156,3 +157,18 @@ def test_full_disk(wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_index_file_needs_its_hash(wheel: Path) -> None:
     with pytest.raises(ValueError, match="SHA-256"):
         source(entry(wheel, sha256=None))
+
+
+def test_what_pip_removes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in (("a/gone.whl", 7), ("b/kept.whl", 5), ("b/kept.txt", 9)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    scandir = os.scandir
+
+    def removed(path: object) -> object:
+        if str(path).endswith("/a"):
+            shutil.rmtree(tmp_path / "a")
+        return scandir(path)   # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", removed)
+    assert package_index._largest_wheel(tmp_path) == 5
