@@ -8,6 +8,7 @@
 PHASES, COUNT, CLAIMS, DONES, YIELD, THREADS, BELL = 0, 1, 2, 3, 4, 5, 8
 PHASE = 32   # bytes of a phase: kernel, arguments, chunks in even epochs, chunks in odd epochs
 GROUP = 16   # rows whose quantized activations lie side by side (`activations.py`)
+SHARED, TURNS = 64, 8   # tokens that a matrix has as many chunks for as for one, and how many times as many it may have
 MOST_WINDOWS = 32   # of a block in `repack.py`, which stages them on the stack
 MOST_EXPERTS = 1024   # of a layer: `grouping.py` and `route.py` keep a few numbers for each on the stack
 ENTRY = 16            # bytes of an entry of the table in `grouping.py`

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from edgerun.backends.cpu.kernels import activations as A
 from edgerun.backends.cpu.kernels import amx, codes, panel, scaling, superblock, superblock_tiles
 from edgerun.backends.cpu.kernels import simd as S
+from edgerun.backends.cpu.kernels.control import SHARED, TURNS
 from edgerun.backends.cpu.kernels.tile import TileOps
 from edgerun.formats import by_name
 
@@ -198,6 +199,15 @@ def over_tokens(packing: Any, writer: Callable[[TileOps], Writer]) -> Any:
 
 
 @S.inner
+def share(args: int, chunk: int) -> tuple[int, int]:
+    """The row blocks of a chunk, of which there are more where there are many tokens: a thread that loses its core then leaves less undone."""
+    tokens, row_blocks = S.peek(S.word(args, TOKENS)), S.word(args, ROW_BLOCKS)
+    chunks = S.word(args, CHUNKS) * min((tokens + SHARED - 1) // SHARED, TURNS)
+    per = (row_blocks + chunks - 1) // chunks
+    return chunk * per, min(chunk * per + per, row_blocks)
+
+
+@S.inner
 def near(row_bytes: int, room: int) -> int:
     """How many tokens, whose activations take so many bytes each, are done with one row block after another."""
     return max(A.GROUP, min(amx.MOST, room // row_bytes // A.GROUP * A.GROUP))
@@ -209,7 +219,7 @@ def room(packing: Any) -> int:
 
 
 def build(name: str) -> Callable[[int, int], None]:
-    """The kernel of one format. Chunk c of CHUNKS does the c-th part of the row blocks for all tokens.
+    """The kernel of one format. A chunk does its `share` of the row blocks for all tokens.
 
     Where the activations of all tokens are more than a core's own cache holds, it walks through its weights for some after others.
     """
@@ -219,15 +229,14 @@ def build(name: str) -> Callable[[int, int], None]:
 
     def product(args: int, chunk: int) -> None:
         w, blocks, tokens = S.word(args, W), S.word(args, BLOCKS), S.peek(S.word(args, TOKENS))
-        row_blocks, chunks = S.word(args, ROW_BLOCKS), S.word(args, CHUNKS)
+        begin, end = share(args, chunk)
         most = near(blocks * COLS * ROW, ROOM)
         spans = (tokens + most - 1) // most
         span = ((tokens + spans - 1) // spans + GROUP - 1) // GROUP * GROUP
-        per = (row_blocks + chunks - 1) // chunks
         record = S.word(args, RAW)
         room = panel.enter(record)
         for first in range(0, tokens, span):
-            for block in range(chunk * per, min(chunk * per + per, row_blocks)):
+            for block in range(begin, end):
                 p = panel.at(record, room, block, w + block * blocks * SIZE)
                 run(args, p, blocks, 16 * block, first, min(first + span, tokens))
         panel.leave(room)

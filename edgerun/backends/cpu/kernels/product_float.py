@@ -65,16 +65,15 @@ def over_tokens(kind: str, writer: Callable[[TileOps], P.Writer]) -> Any:
 
 
 def build(kind: str) -> Callable[[int, int], None]:
-    """The kernel of one float kind: chunk c of CHUNKS does its part of the row blocks for all tokens."""
-    SIZE, run = SIZES[kind], over_tokens(kind, P.writer)
+    """The kernel of one float kind: a chunk does its `product.share` of the row blocks for all tokens."""
+    SIZE, run, share = SIZES[kind], over_tokens(kind, P.writer), P.share
 
     def product_float(args: int, chunk: int) -> None:
         w, cols, tokens = S.word(args, P.W), S.word(args, P.BLOCKS), S.peek(S.word(args, P.TOKENS))
-        blocks, chunks = S.word(args, P.ROW_BLOCKS), S.word(args, P.CHUNKS)
-        per = (blocks + chunks - 1) // chunks
+        begin, end = share(args, chunk)
         record = S.word(args, P.RAW)
         room = panel.enter(record)
-        for block in range(chunk * per, min(chunk * per + per, blocks)):
+        for block in range(begin, end):
             p = panel.at(record, room, block, w + block * cols * SIZE)
             run(args, p, cols, 16 * block, 0, tokens)
         panel.leave(room)

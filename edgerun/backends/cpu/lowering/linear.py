@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgerun.backends.cpu.kernels.control import SHARED, TURNS
 from edgerun.backends.cpu.phase import Phase, Quantized
 from edgerun.backends.cpu.weights import Matrix
 from edgerun.graph import ops
@@ -36,7 +37,7 @@ def linear(p: Phases, op: ops.Linear) -> None:
         links.append((first, chunks, matrix.kernel, _product(p, op.x, inputs, matrix, bias, out, residual, chunks)))
         start, first = start + matrix.rows, first + chunks
     kernel, args = p.fan(links)
-    p.phase(Phase(kernel, args, fixed=first, on_outputs=p.on_outputs))
+    p.phase(Phase(kernel, args, slots=1, share=SHARED, most=TURNS, turns=first, on_outputs=p.on_outputs))
     p.writes(op.out)
 
 
@@ -50,7 +51,7 @@ def head_linear(p: Phases, op: ops.HeadLinear) -> None:
         matrix = stack.part(i)
         links.append((i * chunks, chunks, matrix.kernel, _product(p, x, quantized[i], matrix, None, out, None, chunks)))
     kernel, args = p.fan(links)
-    p.phase(Phase(kernel, args, fixed=len(links) * chunks, on_outputs=p.on_outputs))
+    p.phase(Phase(kernel, args, slots=1, share=SHARED, most=TURNS, turns=len(links) * chunks, on_outputs=p.on_outputs))
     p.writes(op.out.first)
 
 
