@@ -38,7 +38,9 @@ class Work:
                 matrices += macs
             elif isinstance(op, ops.Experts):
                 each_expert = op.cols * op.out.width // op.used
-                body, matrices = body + op.used * each_expert, matrices + op.count * each_expert
+                macs = op.used * each_expert
+                head, body = (head + macs, body) if selected else (head, body + macs)
+                matrices += op.count * each_expert
                 layers.append((each_expert, op.count, op.used))
         floats = sum(_floats(cache) for cache in program.caches)
         each = plan.kv / (pages * PAGE * floats) if floats and pages else 0.0

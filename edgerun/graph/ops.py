@@ -472,3 +472,7 @@ class Hidden(Op):
     """x holds the hidden rows of the rows asked for: a step that is asked for these instead of logits ends here."""
 
     x: View
+
+
+# What mixes rows, or knows tokens, positions and sequences by the row of the batch, and so cannot come behind `Select`.
+LOCATED = (Embed, Rope, Temper, Store, Attention, Convolve, Scan, DeltaRule)

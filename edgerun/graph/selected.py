@@ -14,14 +14,11 @@ from edgerun.graph import ops
 from edgerun.graph.ops import Op, Select, Slices, View
 from edgerun.graph.program import Program
 
-# What mixes rows, or knows positions and sequences by the row of the batch.
-LOCATED = (ops.Embed, ops.Rope, ops.Temper, ops.Store, ops.Attention, ops.Convolve, ops.Scan, ops.DeltaRule)
-
 
 def selected(program: Program) -> Program:
     """The program with its `Select` moved up; it becomes as many of them as there are buffers that the ops it passes have from before."""
     last = next(i for i, op in enumerate(program.ops) if isinstance(op, Select))
-    first = 1 + max(i for i, op in enumerate(program.ops[:last]) if isinstance(op, LOCATED))
+    first = 1 + max(i for i, op in enumerate(program.ops[:last]) if isinstance(op, ops.LOCATED))
     select, passed, after = program.ops[last], program.ops[first:last], program.ops[last + 1 :]
     assert isinstance(select, Select)
     assert select.x.start == select.out.start == 0, "a stream begins with its buffer"
@@ -39,16 +36,16 @@ def selected(program: Program) -> Program:
 
 def _from_before(passed: tuple[Op, ...]) -> dict[str, int]:
     """The buffers of which these ops read what none of them wrote, and how many columns of each that takes."""
-    written: dict[str, set[int]] = {}
+    written: dict[str, int] = {}   # a bit for each column
     read: dict[str, int] = {}
     for op in passed:
         filled = "choice" if isinstance(op, ops.Route) else "out"
         places = dict(_places(op))
         for view in (view for name, place in places.items() if name != filled for view in _views(place)):
-            if not written.get(view.buffer, set()).issuperset(range(view.start, view.start + view.width)):
+            if _columns(view) & ~written.get(view.buffer, 0):
                 read[view.buffer] = max(read.get(view.buffer, 0), view.start + view.width)
         for view in _views(places[filled]):
-            written.setdefault(view.buffer, set()).update(range(view.start, view.start + view.width))
+            written[view.buffer] = written.get(view.buffer, 0) | _columns(view)
     return read
 
 
@@ -57,6 +54,11 @@ def _places(op: Op) -> Iterator[tuple[str, View | Slices]]:
     for field in dataclasses.fields(op):
         if isinstance(place := getattr(op, field.name), View | Slices):
             yield field.name, place
+
+
+def _columns(view: View) -> int:
+    """A bit for each."""
+    return (1 << view.width) - 1 << view.start
 
 
 def _views(place: View | Slices) -> list[View]:

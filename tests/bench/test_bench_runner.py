@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from itertools import count
 
@@ -92,3 +93,5 @@ def test_a_token_reads_the_experts_it_uses() -> None:
     assert (work.body, work.head, work.weights, work.stacks) == (200 + 600, 0, 400, ((600.0, 8, 2),))
     assert [work.read(rows) for rows in (1, 2, 4, 100)] == [400 + 600 * n for n in (2, 4, 8, 8)]
     assert work.nbytes(Case(3, 2), 2) == sum(400 + 600 * n for n in (4, 2, 2, 2))
+    late = Work.of(dataclasses.replace(program, ops=(steps[0], ops.Select(x, View("h", 0, 10)), steps[1])), MemoryPlan(weights=0, kv=0, scratch=0), 0)
+    assert (late.body, late.head) == (200, 600)

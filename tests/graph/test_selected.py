@@ -17,7 +17,7 @@ def program_of(*middle: ops.Op) -> Program:
     """An attention, some ops, and the way out of stream x."""
     x, h, logits = View("x", 0, 8), View("h", 0, 8), View("logits", 0, 7)
     attention = next(op for op in lower(TINY, SHAPES).ops if isinstance(op, ops.Attention))
-    out = (ops.Select(x, h), ops.Norm("rms", h, h, None, None, 1e-5), ops.Hidden(h), ops.Linear(h, logits, ("output.weight",), (None,)))
+    out = (ops.Select(x, h), ops.Norm(h, h, "output_norm.weight", 1e-5), ops.Hidden(h), ops.Linear(h, logits, ("output.weight",), (None,)))
     return dataclasses.replace(lower(TINY, SHAPES), ops=(attention, *middle, *out))
 
 

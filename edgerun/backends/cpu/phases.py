@@ -208,8 +208,7 @@ class Phases:
             self.writes(out)
 
     def _lower(self, op: ops.Op) -> None:
-        located = ops.Rope | ops.Temper | ops.Store | ops.Attention | ops.Convolve | ops.Scan | ops.DeltaRule
-        assert not (self.on_outputs and isinstance(op, located)), "positions and sequences are known by row of the batch"
+        assert not (self.on_outputs and isinstance(op, ops.LOCATED)), "positions and sequences are known by row of the batch"
         LOWERINGS[type(op)](self, op)
 
     def quantize(self, x: ops.View, matrix: Matrix) -> Quantized | None:

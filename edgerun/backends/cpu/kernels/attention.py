@@ -114,8 +114,8 @@ def bend(s: int, begin: int, end: int, softcap: float) -> None:
 def soften(s: int, result: int, begin: int, end: int, low: int, high: int, pairs: bool) -> None:
     """Scores of one query for positions begin:end become weights, in half the room as pairs; where the result keeps them, the highest and the sum."""
     blocks = (end - begin + 15) // 16
-    seen = max(0, high + 1 - begin) // 16   # blocks before the first of which something is not; there are such in front where low is beyond the beginning
-    for i in range(0 if low > begin else min(seen, blocks), blocks):
+    seen = 0 if low > begin else max(0, high + 1 - begin) // 16   # blocks in front that need no mask
+    for i in range(seen, blocks):
         S.store_f32(s + 64 * i, S.keep_between(S.load_f32(s + 64 * i), begin + 16 * i, low, high, MASKED))
     top = S.splat(MASKED)
     for i in range(blocks):

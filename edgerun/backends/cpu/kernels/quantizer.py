@@ -114,7 +114,7 @@ def _rows_of(b: Any, x: Any, stride: Any) -> list[Any]:
 def largest(b: Any, x: Any, stride: Any) -> Any:
     """The largest |x| of 16 columns, a lane for each row."""
     sizes = [S.invoke(b, "llvm.fabs.v16f32", F32.ir, v) for v in _rows_of(b, x, stride)]
-    return S.across(b, sizes, lambda v, w: b.select(b.fcmp_ordered(">", v, w), v, w))
+    return S.across(b, sizes, lambda v, w: S.larger_of(b, v, w))
 
 
 @op(F32, F32)

@@ -204,9 +204,9 @@ def poke(b: Any, address: Any, value: Any) -> None:
     store_at(b, address, value)
 
 
-def request(b: Any, address: Any, near: bool = False) -> None:
-    """Emitter: ask for the cache line at an address, to stay in L2 (near: and in L1)."""
-    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(0), _I32(3 if near else 2), _I32(1))
+def request(b: Any, address: Any, near: bool = False, own: bool = False) -> None:
+    """Emitter: ask for the cache line at an address, to stay in L2 (near: and in L1); own: to be written."""
+    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(int(own)), _I32(3 if near else 2), _I32(1))
 
 
 @op(types.void, i64)
@@ -219,6 +219,12 @@ def prefetch(b: Any, address: Any) -> None:
 def prefetch_later(b: Any, address: Any) -> None:
     """Ask for the cache line at an address, to stay in L2."""
     request(b, address)
+
+
+@op(types.void, i64)
+def prefetch_own(b: Any, address: Any) -> None:
+    """Ask for the cache line at an address, to be written."""
+    request(b, address, near=True, own=True)
 
 
 def ordered(b: Any) -> None:
@@ -237,12 +243,6 @@ def one_register(b: Any, address: Any) -> Any:
 def quotient(b: Any, n: Any, d: Any) -> Any:
     """n // d of n >= 0 and d > 0. Python's own form has branches for the rest, for which LLVM doubles the loops around it."""
     return b.udiv(n, d)
-
-
-@op(types.void, i64)
-def prefetch_own(b: Any, address: Any) -> None:
-    """Ask for the cache line at an address, to be written."""
-    invoke(b, "llvm.prefetch.p0", ir.VoidType(), b.inttoptr(address, _BYTE.as_pointer()), _I32(1), _I32(3), _I32(1))
 
 
 def scratch(nbytes: int) -> Any:
@@ -376,15 +376,12 @@ def zero(b: Any) -> Any:
     return constant(F32.ir, 0.0)
 
 
-@op(I32, F32)
-def to_i32(b: Any, v: Any) -> Any:
-    """Round to nearest even. |v| must be below 2^22: adding 1.5 * 2^23 leaves the integer in the low mantissa bits."""
-    return rounded(b, v)
-
-
 def rounded(b: Any, v: Any) -> Any:
-    """Emitter: the same."""
+    """Emitter: round to nearest even. |v| must be below 2^22: adding 1.5 * 2^23 leaves the integer in the low mantissa bits."""
     return b.sub(b.bitcast(b.fadd(v, constant(F32.ir, 12582912.0)), I32.ir), constant(I32.ir, 0x4B400000))
+
+
+to_i32 = op(I32, F32)(rounded)
 
 
 def _halving(b: Any, v: Any, combine: Callable[[Any, Any], Any]) -> Any:
@@ -420,10 +417,12 @@ def across(b: Any, vectors: list[Any], combine: Callable[[Any, Any], Any]) -> An
     return fold([vectors[i] for i in order], lambda x, y, lanes: b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, 16), lanes)), combine)
 
 
-@op(F32, F32, F32)
-def larger(b: Any, x: Any, y: Any) -> Any:
-    """x where it is larger, else y: one instruction, where `maximum` takes three to do without what is not a number."""
+def larger_of(b: Any, x: Any, y: Any) -> Any:
+    """Emitter: x where it is larger, else y: one instruction, where `maximum` takes three to do without what is not a number."""
     return b.select(b.fcmp_ordered(">", x, y), x, y)
+
+
+larger = op(F32, F32, F32)(larger_of)
 
 
 @op(F32, F32)
@@ -453,7 +452,7 @@ def sum_lanes(b: Any, v: Any) -> Any:
 @op(f32, F32)
 def max_lanes(b: Any, v: Any) -> Any:
     """The largest lane."""
-    return _halving(b, v, lambda x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
+    return _halving(b, v, lambda x, y: larger_of(b, x, y))
 
 
 @op(i64, I32)

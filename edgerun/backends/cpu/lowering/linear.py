@@ -36,8 +36,7 @@ def linear(p: Phases, op: ops.Linear) -> None:
         chunks = parts(matrix, p.threads)
         links.append((first, chunks, matrix.kernel, _product(p, op.x, inputs, matrix, bias, out, residual, chunks)))
         start, first = start + matrix.rows, first + chunks
-    kernel, args = p.fan(links)
-    p.phase(Phase(kernel, args, slots=1, share=SHARED, most=TURNS, turns=first, on_outputs=p.on_outputs))
+    _phase(p, links)
     p.writes(op.out)
 
 
@@ -50,9 +49,14 @@ def head_linear(p: Phases, op: ops.HeadLinear) -> None:
     for i, (x, out) in enumerate(zip(op.x.views, op.out.views, strict=True)):
         matrix = stack.part(i)
         links.append((i * chunks, chunks, matrix.kernel, _product(p, x, quantized[i], matrix, None, out, None, chunks)))
-    kernel, args = p.fan(links)
-    p.phase(Phase(kernel, args, slots=1, share=SHARED, most=TURNS, turns=len(links) * chunks, on_outputs=p.on_outputs))
+    _phase(p, links)
     p.writes(op.out.first)
+
+
+def _phase(p: Phases, links: list[tuple[int, int, str, int]]) -> None:
+    """Matrices side by side: (first chunk, chunks, kernel, arguments) each; more chunks of each for many rows (`kernels/product.py`, `share`)."""
+    kernel, args = p.fan(links)
+    p.phase(Phase(kernel, args, slots=1, share=SHARED, most=TURNS, turns=sum(chunks for _, chunks, _, _ in links), on_outputs=p.on_outputs))
 
 
 def _product(p: Phases, x: ops.View, quantized: Quantized | None, matrix: Matrix, bias: str | None, out: ops.View, residual: ops.View | None, chunks: int) -> int:
